@@ -1,0 +1,1 @@
+"""Measurements of tuilab beside its peers, alternating in one run."""

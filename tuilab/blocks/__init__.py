@@ -1,0 +1,1 @@
+"""Blocks: what a user can choose, one class each: settings, documentation and maths."""

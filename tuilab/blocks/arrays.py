@@ -1,0 +1,101 @@
+"""What the maths of the blocks asks of a device: an array module and a few operations beside it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+    HostArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+else:
+    Array = HostArray = Any
+
+Shape: TypeAlias = tuple[int, ...]
+
+ArrayModule: TypeAlias = Any
+"""numpy or cupy. Any, because the two share no declared interface that a type checker could hold them to."""
+
+
+class Ops(Protocol):
+    """The operations of one device. Blocks take every array function from `xp` and never import an array module.
+
+    A block's maths writes into arrays that it is given (`out`) and allocates nothing: what it needs between it
+    borrows with `scratch`.
+    """
+
+    @property
+    def xp(self) -> ArrayModule: ...
+
+    def scratch(self, like: Array, dtype: str | None = None, shape: Shape | None = None) -> AbstractContextManager[Array]:
+        """Lend an uninitialised array of the shape and dtype of `like` (or of those given) until the block ends.
+
+        Loans end in reverse order, which nested `with` statements do by themselves.
+        """
+        ...
+
+    def quiet(self) -> AbstractContextManager[None]:
+        """Let overflow and invalid operations give infinity and NaN without a warning: the engine looks for them."""
+        ...
+
+    def erf(self, x: Array, out: Array) -> None:
+        """Write the error function of `x` into `out` (which may be `x`); numpy has none of its own."""
+        ...
+
+    def uniform(self, stream: Stream, out: Array) -> None:
+        """Fill `out` with numbers in [0, 1) that depend on the stream and its clock alone (Philox 4×64)."""
+        ...
+
+    def gather(self, source: Array, rows: Array, out: Array) -> None:
+        """out[i] = source[rows[i]] along the first axis; both of one dtype, every row number within bounds."""
+        ...
+
+    def to_host(self, array: Array) -> HostArray:
+        """Return a copy of `array` in host memory."""
+        ...
+
+    def linear(self, x: Array, kernel: Array, bias: Array | None, out: Array) -> None:
+        """out = x · kernel + bias; x: (rows, inputs), kernel: (inputs, units), bias: (units,), out: (rows, units)."""
+        ...
+
+    def linear_backward(
+        self, x: Array, kernel: Array, dy: Array, dx: Array | None, dkernel: Array | None, dbias: Array | None
+    ) -> None:
+        """Write the gradients of `linear` with respect to x, kernel and bias, those that are not None."""
+        ...
+
+
+class Clock:
+    """Where training stands; shared by everything that draws random numbers."""
+
+    __slots__ = ("epoch", "step")
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.step = 0
+
+
+def stream_key(seed: int, purpose: str) -> tuple[int, int]:
+    """Return the two words of the Philox key that belongs to a seed (0 ≤ seed < 2⁶³) and a purpose."""
+    digest = blake2b(purpose.encode(), digest_size=8, key=seed.to_bytes(8, "little")).digest()
+    return seed, int.from_bytes(digest, "little")
+
+
+def host_generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
+    """Return numpy's generator for a purpose outside the step: initial values, splits, the order of an epoch."""
+    import numpy as np
+
+    return np.random.Generator(np.random.Philox(key=np.array(stream_key(seed, purpose), "uint64"), counter=[0, 0, 0, epoch]))
+
+
+class Stream:
+    """A source of random numbers without hidden state: the same seed, purpose, epoch and step give the same numbers."""
+
+    __slots__ = ("clock", "key")
+
+    def __init__(self, seed: int, purpose: str, clock: Clock) -> None:
+        self.key = stream_key(seed, purpose)
+        self.clock = clock

@@ -1,0 +1,126 @@
+"""What every layer is: settings that know shapes and parameters, and a bound half that works on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import Field
+
+from tuilab.blocks.activations import Activation
+from tuilab.blocks.arrays import Array, Ops, Shape, Stream
+from tuilab.blocks.block import Block
+from tuilab.blocks.constraints import Constraint
+from tuilab.blocks.initializers import Initializer
+from tuilab.blocks.regularizers import Regularizer
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An array that a layer keeps from step to step."""
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    regularizer: Regularizer | None = None
+    constraint: Constraint | None = None
+    trainable: bool = True
+    """False for what gradients do not change: statistics, and the parameters of a frozen layer."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a layer is bound: the device, its arrays and its place in the network."""
+
+    ops: Ops
+    dtype: str
+    batch_size: int
+    input_shape: Shape
+    values: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+    """Of the trainable parameters only."""
+    input_gradient: Array | None
+    """Where `backward` writes dL/dx, (batch, *input shape); None where nobody reads it."""
+    penalty: Array
+    """One number on the device: layers add the penalties of their activity to it in training."""
+    stream: Callable[[str], Stream]
+    """Gives the layer's own source of random numbers for a purpose."""
+
+    def empty(self, shape: Shape, dtype: str | None = None) -> Array:
+        """Return a new buffer for one batch of `shape`; called while binding, never in a step."""
+        buffer: Array = self.ops.xp.empty((self.batch_size, *shape), dtype=dtype or self.dtype)
+        return buffer
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a layer's activation saw in its last batch: for statistics."""
+
+    activation: Activation
+    x: Array
+    y: Array
+
+
+class BoundLayer:
+    """A layer on arrays. Every batch may be smaller than the one it was bound to."""
+
+    activity: Activity | None = None
+    """Set by layers with an activation."""
+
+    passes_gradient: bool = False
+    """Whether `backward` hands on the memory of `dy` instead of writing into the input gradient it was given."""
+
+    def forward(self, x: Array, training: bool) -> Array:
+        """Return y for x: (batch, *input shape) → (batch, *output shape). Valid until the next call; `x` must stay
+        unchanged until `backward` was called."""
+        raise NotImplementedError  # abstract
+
+    def backward(self, dy: Array) -> Array | None:
+        """Write the parameters' gradients and return dL/dx for the last training batch, or None where nobody reads
+        it."""
+        raise NotImplementedError  # abstract
+
+
+class Layer(Block, kind=True):
+    """A step of the network from one array to the next."""
+
+    other_names: ClassVar[dict[str, str]] = {}
+    takes_vectors: ClassVar[bool] = False
+    """Whether a network that begins with this layer wants images as flat vectors."""
+    keeps_shape: ClassVar[bool] = False
+    """Whether the layer takes any shape and hands it on unchanged."""
+
+    name: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_.-]{1,60}$", description="Name in tables and files; unset: type and position."
+    )
+    trainable: bool = Field(True, description="Whether training changes the layer's parameters.")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of one output sample for inputs of `shape`.
+
+        Raises ValueError with the remedy where the layer cannot take that shape.
+        """
+        if not self.keeps_shape:
+            raise NotImplementedError  # abstract
+        return shape
+
+    def parameters(self, shape: Shape) -> list[Parameter]:
+        """Return what the layer keeps for inputs of `shape`."""
+        return []
+
+    def output_activation(self) -> Activation | None:
+        """Return the activation that a loss may be fused with when this is the last layer."""
+        return None
+
+    def without_activation(self) -> Layer:
+        """Return the same layer with a linear output, for a fused loss; only where `output_activation` is not None."""
+        raise NotImplementedError  # abstract
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Return the multiply-adds of one sample's forward pass, those of matrix products only."""
+        return 0
+
+    def bind(self, site: Site) -> BoundLayer:
+        """Return the layer on the arrays of `site`."""
+        raise NotImplementedError  # abstract

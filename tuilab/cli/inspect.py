@@ -1,0 +1,153 @@
+"""Commands that look at things and train nothing: summary, check, models, blocks, devices."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tuilab.cli.options import DataDir, Json, Model, Set, complete_model
+from tuilab.cli.output import memory, message, print_json, print_table, shape
+
+
+def summary(model: Model, settings: Set = None, as_json: Json = False) -> None:
+    """Show the layers of an experiment: shapes, parameters, memory."""
+    from tuilab.data.load import describe
+    from tuilab.experiment.load import load_experiment
+    from tuilab.experiment.plan import memory_bytes, plan
+    from tuilab.experiment.save import short
+
+    experiment = load_experiment(model, settings or [])
+    planned = plan(experiment, describe(experiment.data))
+    item = 8 if experiment.training.dtype == "float64" else 4
+    slots = len(experiment.training.optimizer.used_slots())
+    needed = memory_bytes(planned, experiment.data.batch_size, slots, item)
+    if as_json:
+        layers = [
+            {
+                "name": layer.name,
+                "type": layer.layer.type_name(),
+                "output_shape": list(layer.output_shape),
+                "parameters": layer.parameter_count,
+            }
+            for layer in planned.layers
+        ]
+        totals = {"parameters": planned.parameter_count, "trainable": planned.trainable_count}
+        print_json({"name": experiment.name, **totals, "memory_bytes": needed, "layers": layers})
+        return
+    rows = [["0", "input", "", shape(planned.input_shape), ""]]
+    for index, layer in enumerate(planned.layers, start=1):
+        count = f"{layer.parameter_count:,}" if layer.parameter_count else ""
+        rows.append([str(index), layer.name, short(layer.layer), shape(layer.output_shape), count])
+    print_table(["#", "name", "layer", "output", "parameters"], rows, right=[0, 3, 4])
+    batch = experiment.data.batch_size
+    print(f"\n{planned.parameter_count:,} parameters, {planned.trainable_count:,} of them trainable")
+    print(f"{memory(needed)} of memory to train at batch size {batch}")
+    print(f"{sum(layer.layer.multiply_adds(layer.input_shape) for layer in planned.layers):,} multiply-adds a sample")
+
+
+def check(model: Model, settings: Set = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Check every gradient of an experiment against central differences, in float64."""
+    from tuilab.data.load import load
+    from tuilab.engine.check import TOLERANCE, check_gradients
+    from tuilab.experiment.load import load_experiment
+
+    experiment = load_experiment(model, settings or [])
+    data = load(experiment.data, experiment.seed, data_dir)
+    checks = list(check_gradients(experiment, data))
+    passed = all(row.passed for row in checks)
+    if as_json:
+        rows = [{**vars(row), "passed": row.passed} for row in checks]
+        print_json({"name": experiment.name, "tolerance": TOLERANCE, "passed": passed, "parameters": rows})
+    else:
+        table = [
+            [
+                row.layer,
+                row.parameter,
+                str(row.entries),
+                str(row.kinks),
+                f"{row.error:.1e}",
+                "ok" if row.passed else "FAILED",
+            ]
+            for row in checks
+        ]
+        print_table(["layer", "parameter", "compared", "on a kink", "error", ""], table, right=[2, 3, 4])
+        message(f"{'Every gradient agrees' if passed else 'Not every gradient agrees'} (tolerance {TOLERANCE:g})")
+    raise typer.Exit(0 if passed else 1)
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Print this one's file.", autocompletion=complete_model)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the ready-made experiments, or print the file of one, to start your own from."""
+    import tomllib
+
+    from tuilab.experiment.ready_made import ready_made, ready_made_path
+
+    if name is not None:
+        typer.echo(ready_made_path(name).read_text(encoding="utf-8"), nl=False)
+        return
+    described = [
+        {"name": known, "description": tomllib.loads(path.read_text(encoding="utf-8")).get("description", "")}
+        for known, path in ready_made().items()
+    ]
+    if as_json:
+        print_json(described)
+        return
+    width = max(len(row["name"]) for row in described)
+    for row in described:
+        typer.echo(f"{row['name']:{width}}  {row['description']}")
+    message("\nTrain one:        tuilab train NAME")
+    message("Look at it first: tuilab summary NAME, tuilab models NAME")
+
+
+def blocks(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List everything that an experiment can be built from, or explain one block."""
+    from tuilab.cli.reference import describe_block, kinds
+    from tuilab.errors import UsageError
+    from tuilab.text import clean_text, did_you_mean
+
+    known = kinds()
+    if name is None:
+        if as_json:
+            print_json({kind: list(registry) for kind, registry in known.items()})
+            return
+        for kind, registry in known.items():
+            typer.echo(f"{kind}s")
+            width = max(map(len, registry))
+            for block_name, block in registry.items():
+                typer.echo(f"  {block_name:{width}}  {block.documentation().splitlines()[0]}")
+            typer.echo("")
+        message("Explain one: tuilab blocks NAME")
+        return
+    found = [registry[name] for registry in known.values() if name in registry]
+    if not found:
+        hint = did_you_mean(name, [block for registry in known.values() for block in registry])
+        raise UsageError(f"no block named '{clean_text(name, 60)}'{hint or '; tuilab blocks lists them'}")
+    if as_json:
+        print_json([describe_block(block) for block in found])
+        return
+    for block in found:
+        facts = describe_block(block)
+        typer.echo(f"{name} ({facts['kind']})\n\n{facts['documentation']}\n")
+        rows = [[s["name"], s["type"], s["default"], s["description"]] for s in facts["settings"]]
+        if rows:
+            print_table(["setting", "type", "default", ""], rows)
+            typer.echo("")
+
+
+def devices(as_json: Json = False) -> None:
+    """Show what can train here, and what is missing for more."""
+    from tuilab.engine import device
+
+    facts = device.devices()
+    if as_json:
+        print_json([vars(row) for row in facts])
+        return
+    print_table(["device", "", ""], [[row.name, "ok" if row.available else "–", row.description] for row in facts])

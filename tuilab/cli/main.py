@@ -1,0 +1,68 @@
+"""The command line: `tuilab train mnist-mlp` and its siblings, one file a group."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from tuilab import __version__
+from tuilab.cli import datasets, inspect, runs, train
+from tuilab.errors import TuilabError
+
+app = typer.Typer(
+    name="tuilab",
+    help="A training lab in the terminal: build a neural network layer by layer, train it, see every layer learn.",
+    epilog="Start with: tuilab models, then tuilab train NAME.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(train.train)
+app.command()(runs.evaluate)
+app.command()(runs.predict)
+app.command()(inspect.summary)
+app.command()(inspect.check)
+app.command()(inspect.models)
+app.command()(inspect.blocks)
+app.add_typer(datasets.app, name="datasets")
+app.command()(inspect.devices)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tuilab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A training lab in the terminal: build a neural network layer by layer, train it, see every layer learn."""
+
+
+def main() -> None:
+    """Run a command; what a user can understand and act on is told without a traceback."""
+    try:
+        app()
+    except TuilabError as error:
+        _fail(str(error), error.exit_code)
+    except MemoryError as error:
+        _fail(f"not enough memory: {error}; a smaller data.batch_size or smaller layers need less", 1)
+    except BrokenPipeError:  # the reader of stdout has gone (| head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        _fail("interrupted", 4)
+
+
+def _fail(message: str, code: int) -> None:
+    for line in message.splitlines():
+        print(f"tuilab: {line}", file=sys.stderr)
+    sys.exit(code)

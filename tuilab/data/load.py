@@ -1,0 +1,145 @@
+"""From the settings of an experiment to samples: read, checked, split, and scaled by the training part alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuilab.blocks.arrays import HostArray
+from tuilab.blocks.datasets import Bundled, DataInfo, Dataset, IdxImages, Normalization
+from tuilab.data.archive import describe_archive, read_archive
+from tuilab.data.bundled import read_bundled
+from tuilab.data.folders import shown
+from tuilab.data.generated import generate
+from tuilab.data.idx import read_images
+from tuilab.data.scaling import Scaling, rescaling, standardization
+from tuilab.data.split import check_classes, held_out, host_generator
+from tuilab.data.table import describe_table, read_table
+from tuilab.errors import DataError
+
+if TYPE_CHECKING:
+    from tuilab.experiment.document import DataSettings
+
+__all__ = ["Data", "Scaling", "Split", "describe", "load"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a data set, as it was read.
+
+    features: (n, *input_shape), uint8 for images, float32 otherwise.
+    targets: int64 (n,) for binary and categorical, float32 (n, labels) for multi_label, float32 (n, targets) for
+    regression.
+    """
+
+    features: HostArray
+    targets: HostArray
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def where(self, mask: HostArray) -> Split:
+        """Return the samples that `mask` (n,) marks."""
+        return Split(self.features[mask], self.targets[mask])
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, ready to train on; its parts have no sample in common."""
+
+    info: DataInfo
+    train: Split
+    validation: Split | None
+    test: Split | None
+    scaling: Scaling | None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """All samples, before they are split."""
+
+    name: str
+    info: DataInfo
+    samples: Split
+    test: Split | None = None
+    splittable: bool = True
+    normalization: Normalization = "standardize"
+    pixel_maximum: int = 255
+
+
+def describe(settings: DataSettings) -> DataInfo:
+    """Return shape, task and names of the data, reading nothing but a user's own file. Raises DataError."""
+    if settings.dataset is not None:
+        return settings.dataset.info()
+    path = _own_file(settings)
+    return describe_archive(path) if path.suffix.lower() == ".npz" else describe_table(path, settings.target)
+
+
+def load(settings: DataSettings, seed: int, data_dir: Path | None = None) -> Data:
+    """Return the data of an experiment, split by its seed. Raises DataError with the place and the remedy.
+
+    `test_split` applies to sets that bring no test part of their own, `validation_split` to what is left.
+    """
+    source = _read_named(settings.dataset, data_dir) if settings.dataset is not None else _read_own(settings)
+    train, validation, test = source.samples, None, source.test
+    split_test = source.splittable and test is None and settings.test_split > 0
+    split_validation = source.splittable and settings.validation_split > 0
+    check_classes(train.targets, source.info, source.name, least=2 if split_test or split_validation else 1)
+    if split_test:
+        generator = host_generator(seed, "test split")
+        mask = held_out(train.targets, source.info, settings.test_split, generator, "test_split")
+        train, test = train.where(~mask), train.where(mask)
+    if split_validation:
+        generator = host_generator(seed, "validation split")
+        mask = held_out(train.targets, source.info, settings.validation_split, generator, "validation_split")
+        train, validation = train.where(~mask), train.where(mask)
+    normalization = source.normalization if settings.normalization == "auto" else settings.normalization
+    return Data(source.info, train, validation, test, _scaling(normalization, train, source.pixel_maximum))
+
+
+def _scaling(normalization: Normalization, train: Split, pixel_maximum: int) -> Scaling | None:
+    if normalization == "none":
+        return None
+    return rescaling(pixel_maximum) if normalization == "rescale" else standardization(train.features)
+
+
+def _read_named(dataset: Dataset, data_dir: Path | None) -> _Source:
+    test = None
+    if isinstance(dataset, IdxImages):
+        features, targets, *of_test = read_images(dataset, data_dir)
+        test = Split(*of_test)
+    elif isinstance(dataset, Bundled):
+        features, targets = read_bundled(dataset)
+    else:
+        features, targets = generate(dataset)
+    return _Source(
+        dataset.type_name(),
+        dataset.info(),
+        Split(features, targets),
+        test,
+        dataset.splittable,
+        dataset.default_normalization,
+        dataset.pixel_maximum,
+    )
+
+
+def _read_own(settings: DataSettings) -> _Source:
+    path = _own_file(settings)
+    name = shown(path)
+    if path.suffix.lower() != ".npz":
+        info, features, targets = read_table(path, settings.target)
+        return _Source(name, info, Split(features, targets))
+    info, parts = read_archive(path)
+    samples, *test = (Split(features, targets) for features, targets in parts)
+    pixels = samples.features.dtype == "uint8"
+    return _Source(name, info, samples, test[0] if test else None, normalization="rescale" if pixels else "standardize")
+
+
+def _own_file(settings: DataSettings) -> Path:
+    if settings.path is None:
+        raise DataError('data: name a data set (dataset = "iris") or a file of your own (path = "houses.csv")')
+    path = Path(settings.path)
+    if path.suffix.lower() not in (".csv", ".npz"):
+        raise DataError(f"data.path: {shown(path)} must be a .csv or .npz file")
+    return path

@@ -1,0 +1,60 @@
+"""Scaling: what is done to every sample before the network sees it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tuilab.blocks.arrays import HostArray
+
+BLOCK = 4096  # samples whose squares are held in memory at once
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The network sees (x − offset) · scale.
+
+    offset, scale: float32, () or (features,) for tables, (channels,) for images, so that they broadcast against a
+    sample or a batch in its own shape (not flattened).
+    """
+
+    offset: HostArray
+    scale: HostArray
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return this as plain values that JSON can hold; float32 numbers survive the trip exactly."""
+        return {"offset": self.offset.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Scaling:
+        """Return what `to_dict` gave; raises KeyError, TypeError or ValueError for anything else."""
+        offset = np.asarray(values["offset"], dtype=np.float32)
+        scale = np.asarray(values["scale"], dtype=np.float32)
+        if offset.shape != scale.shape or not (np.isfinite(offset).all() and np.isfinite(scale).all()):
+            raise ValueError("offset and scale must be finite numbers of one shape")
+        return cls(offset, scale)
+
+
+def rescaling(maximum: int) -> Scaling:
+    """Return the scaling from [0, maximum] to [0, 1]."""
+    return Scaling(np.asarray(0, dtype=np.float32), np.asarray(1 / maximum, dtype=np.float32))
+
+
+def standardization(features: HostArray) -> Scaling:
+    """Return the scaling to mean 0 and deviation 1 over `features`, of each feature or, for images, each channel.
+
+    A feature that never changes becomes 0 everywhere.
+    """
+    axes = tuple(range(features.ndim - 1))
+    mean = features.mean(axis=axes, dtype=np.float64)
+    squares = np.zeros_like(mean)
+    for start in range(0, len(features), BLOCK):
+        squares += np.square(features[start : start + BLOCK] - mean).sum(axis=axes)
+    deviation = np.sqrt(squares / math.prod(features.shape[:-1]))
+    # equal samples have a rounded mean, so their deviation is not exactly zero; below 1e-30, 1 / deviation overflows
+    constant = deviation <= np.maximum(np.abs(mean) * 1e-7, 1e-30)
+    scale = np.where(constant, 1, 1 / np.where(constant, 1, deviation))
+    return Scaling(mean.astype(np.float32), scale.astype(np.float32))

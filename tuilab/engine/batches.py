@@ -1,0 +1,75 @@
+"""Samples on the device, handed out in batches of one size and a smaller last one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from tuilab.blocks.arrays import Array, HostArray, Ops, Shape, host_generator
+from tuilab.blocks.samples import Scaling, Split
+
+
+class Batches:
+    """One part of a data set on the device.
+
+    Features stay in the type in which they are stored; a batch is gathered, converted and scaled into one buffer.
+    """
+
+    def __init__(
+        self, ops: Ops, split: Split, scaling: Scaling | None, shape: Shape, batch_size: int, dtype: str
+    ) -> None:
+        xp = ops.xp
+        self.ops = ops
+        self.samples = len(split)
+        self.batch_size = batch_size
+        self.features: Array = xp.ascontiguousarray(xp.asarray(split.features).reshape(self.samples, *shape))
+        self.labels: Array = xp.ascontiguousarray(xp.asarray(split.targets))
+        if self.labels.ndim > 1:
+            self.labels = self.labels.astype(dtype)
+        self.scaling = (
+            None if scaling is None else _scaling_arrays(ops, scaling, split.features.shape[1:], shape, dtype)
+        )
+        self.order = xp.arange(self.samples)
+        self.x: Array = xp.empty((batch_size, *shape), dtype=dtype)
+        self.y: Array = xp.empty((batch_size, *self.labels.shape[1:]), dtype=self.labels.dtype)
+        stored = self.features.dtype == self.x.dtype
+        self.raw: Array = self.x if stored else xp.empty((batch_size, *shape), dtype=self.features.dtype)
+
+    def __len__(self) -> int:
+        return math.ceil(self.samples / self.batch_size)
+
+    def shuffle(self, seed: int, epoch: int) -> None:
+        """Draw the order of an epoch; it depends on seed and epoch alone."""
+        order = host_generator(seed, "order", epoch).permutation(self.samples)
+        self.order[...] = self.ops.xp.asarray(order)
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        for index in range(len(self)):
+            yield self.batch(index)
+
+    def batch(self, index: int) -> tuple[Array, Array]:
+        """Return inputs (rows, *shape) and labels of batch `index` of this epoch; valid until the next call."""
+        xp = self.ops.xp
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        count = len(rows)
+        x, y, raw = self.x[:count], self.y[:count], self.raw[:count]
+        self.ops.gather(self.features, rows, out=raw)
+        self.ops.gather(self.labels, rows, out=y)
+        if raw.dtype != x.dtype:
+            xp.copyto(x, raw)
+        if self.scaling is not None:
+            offset, scale = self.scaling
+            if offset is not None:
+                xp.subtract(x, offset, out=x)
+            xp.multiply(x, scale, out=x)
+        return x, y
+
+
+def _scaling_arrays(ops: Ops, scaling: Scaling, stored: Shape, shape: Shape, dtype: str) -> tuple[Array | None, Array]:
+    """Return offset (None where it is zero) and scale in the network's precision, laid out for one sample."""
+
+    def laid_out(values: HostArray) -> Array:
+        array: Array = ops.xp.asarray(values, dtype=dtype)
+        return array if array.ndim == 0 or stored == shape else ops.xp.broadcast_to(array, stored).reshape(shape)
+
+    return laid_out(scaling.offset) if scaling.offset.any() else None, laid_out(scaling.scale)

@@ -1,0 +1,82 @@
+"""What the trainer tells: one stream of facts for the progress bar, the recorder and the tests alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from tuilab.engine.statistics import LayerState
+
+Status: TypeAlias = Literal["finished", "stopped", "diverged"]
+
+
+@dataclass(frozen=True)
+class TrainingStarted:
+    """Everything is bound; the first step comes next."""
+
+    device: str
+    parameters: int
+    epochs: int
+    steps_per_epoch: int
+    samples: int
+    """Training samples an epoch."""
+
+
+@dataclass(frozen=True)
+class StepsDone:
+    """One or more steps since the last such event."""
+
+    epoch: int
+    """From 1."""
+    step: int
+    """Steps done since the start of training."""
+    losses: tuple[float, ...]
+    """The loss of each of these steps."""
+    results: Mapping[str, float]
+    """Loss and metrics of the epoch so far."""
+    learning_rate: float
+    samples: int
+    """Samples seen since the start of training."""
+    seconds: float
+    """Since the start of training."""
+
+
+@dataclass(frozen=True)
+class LayersSeen:
+    """The state of every layer at one step."""
+
+    epoch: int
+    step: int
+    layers: tuple[LayerState, ...]
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch and its validation are over."""
+
+    epoch: int
+    step: int
+    results: Mapping[str, float]
+    """loss and metrics over the epoch, and with `val_` before their names those on the validation part."""
+    learning_rate: float
+    seconds: float
+    """Of this epoch, validation included."""
+    samples_per_second: float
+    best: bool
+    """Whether this is the best epoch so far."""
+
+
+@dataclass(frozen=True)
+class TrainingDone:
+    """Nothing follows."""
+
+    status: Status
+    epoch: int
+    step: int
+    seconds: float
+    reason: str
+    """Why training ended, in words; empty when all epochs were run."""
+
+
+Event: TypeAlias = TrainingStarted | StepsDone | LayersSeen | EpochDone | TrainingDone

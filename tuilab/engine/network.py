@@ -1,0 +1,157 @@
+"""A network on a device: layers bound to the arena, run forwards and backwards batch by batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from tuilab.blocks.activations import Activation
+from tuilab.blocks.arrays import Array, Clock, Ops, Shape, Stream
+from tuilab.blocks.layers.layer import BoundLayer, Site
+from tuilab.blocks.losses import Loss
+from tuilab.blocks.regularizers import Regularizer
+from tuilab.engine.arena import Arena
+from tuilab.engine.targets import TargetEncoder
+from tuilab.experiment.plan import Plan
+
+
+class Network:
+    """Layers bound to arrays for batches of up to `batch_size` samples.
+
+    All buffers are made here; a step allocates no array memory once the scratch memory has grown to its size.
+    """
+
+    def __init__(self, ops: Ops, plan: Plan, loss: Loss, batch_size: int, dtype: str, seed: int) -> None:
+        xp = ops.xp
+        self.ops = ops
+        self.plan = plan
+        self.loss = loss
+        self.batch_size = batch_size
+        self.dtype = dtype
+        self.seed = seed
+        self.clock = Clock()
+        self.arena = Arena(ops, plan.layers, dtype, seed)
+        self.encoder = TargetEncoder(ops, loss, plan.outputs, batch_size, dtype)
+        self.output_activation: Activation | None = plan.layers[-1].layer.output_activation() if plan.fused else None
+        units = plan.outputs.units
+        self.predictions: Array = xp.empty((batch_size, units), dtype=dtype)
+        self.sample_losses: Array = xp.empty(batch_size, dtype=dtype)
+        self.output_gradient: Array = xp.empty((batch_size, units), dtype=dtype)
+        self.penalty: Array = xp.zeros(1, dtype=dtype)
+        self.step_loss: Array = xp.zeros(1, dtype=dtype)
+        self.regularized: list[tuple[Regularizer, Array, Array | None]] = [
+            (entry.parameter.regularizer, entry.value, entry.gradient)
+            for entry in self.arena.entries
+            if entry.parameter.regularizer is not None
+        ]
+        self.last_logits: Array = self.output_gradient[:0]
+        self.last_target: Array = self.output_gradient[:0]
+        self.layers = self._bind()
+
+    def _bind(self) -> list[BoundLayer]:
+        """Bind from the last layer to the first. Two buffers hold all gradients between layers: a layer reads one and
+        writes the other."""
+        planned = self.plan.layers
+        largest = max(math.prod(layer.input_shape) for layer in planned)
+        buffers = [self.ops.xp.empty((self.batch_size, largest), dtype=self.dtype).reshape(-1) for _ in range(2)]
+        learning = [index for index, layer in enumerate(planned) if layer.trainable_count]
+        first_learning = learning[0] if learning else len(planned)
+        bound: list[BoundLayer] = []
+        read = 0
+        for index in reversed(range(len(planned))):
+            layer = planned[index].layer
+            if index == len(planned) - 1 and self.output_activation is not None:
+                layer = layer.without_activation()
+            entries = self.arena.of_layer(index)
+            site = Site(
+                ops=self.ops,
+                dtype=self.dtype,
+                batch_size=self.batch_size,
+                input_shape=planned[index].input_shape,
+                values={entry.parameter.name: entry.value for entry in entries},
+                gradients={entry.parameter.name: entry.gradient for entry in entries if entry.gradient is not None},
+                input_gradient=self._view(buffers[1 - read], planned[index].input_shape)
+                if index > first_learning
+                else None,
+                penalty=self.penalty,
+                stream=self._streams_of(index),
+            )
+            bound.append(layer.bind(site))
+            if not bound[-1].passes_gradient:
+                read = 1 - read
+        return bound[::-1]
+
+    def _view(self, buffer: Array, shape: Shape) -> Array:
+        return buffer[: self.batch_size * math.prod(shape)].reshape(self.batch_size, *shape)
+
+    def _streams_of(self, index: int) -> Callable[[str], Stream]:
+        return lambda purpose: Stream(self.seed, f"layers[{index}].{purpose}", self.clock)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Return the predictions for x: (rows, *input shape) → (rows, units); valid until the next call."""
+        y = self._run(x, training)
+        return self._activated(y)
+
+    def _run(self, x: Array, training: bool) -> Array:
+        for layer in self.layers:
+            x = layer.forward(x, training)
+        return x
+
+    def _activated(self, y: Array) -> Array:
+        if self.output_activation is None:
+            return y
+        predictions = self.predictions[: y.shape[0]]
+        self.output_activation.forward(self.ops, y, out=predictions)
+        return predictions
+
+    def measure(self, x: Array, labels: Array, training: bool = False, weights: Array | None = None) -> Array:
+        """Run forwards, and leave each sample's loss in `sample_losses` and the batch's loss, with every penalty, in
+        `step_loss`. `weights`, (rows,), multiply the samples' losses. Returns the predictions."""
+        xp, rows = self.ops.xp, x.shape[0]
+        self.penalty[...] = 0
+        y = self._run(x, training)
+        predictions, target, losses = self._activated(y), self.encoder.encode(labels), self.sample_losses[:rows]
+        if self.output_activation is None:
+            self.loss.forward(self.ops, target, predictions, out=losses)
+        else:
+            self.loss.forward_logits(self.ops, target, y, predictions, out=losses)
+        if weights is not None:
+            xp.multiply(losses, weights, out=losses)
+        for regularizer, value, _ in self.regularized:
+            regularizer.add_penalty(self.ops, value, self.penalty)
+        xp.mean(losses, keepdims=True, out=self.step_loss)
+        xp.add(self.step_loss, self.penalty, out=self.step_loss)
+        self.last_logits, self.last_target = y, target
+        return predictions
+
+    def backward(self, weights: Array | None = None) -> None:
+        """Leave the gradients of `step_loss` in the arena, for the batch that `measure` last saw in training."""
+        xp, y, target = self.ops.xp, self.last_logits, self.last_target
+        rows = y.shape[0]
+        gradient = self.output_gradient[:rows]
+        if self.output_activation is None:
+            self.loss.backward(self.ops, target, y, out=gradient)
+        else:
+            self.loss.backward_logits(self.ops, target, y, self.predictions[:rows], out=gradient)
+        if weights is not None:
+            xp.multiply(gradient, weights.reshape(-1, 1), out=gradient)
+        xp.multiply(gradient, 1 / rows, out=gradient)
+        dy: Array | None = gradient
+        for layer in reversed(self.layers):
+            if dy is None:
+                break
+            dy = layer.backward(dy)
+        for regularizer, value, value_gradient in self.regularized:
+            if value_gradient is not None:
+                regularizer.add_gradient(self.ops, value, value_gradient)
+
+    def apply_constraints(self) -> None:
+        """Bring every constrained parameter back to where its constraint wants it; called after each update."""
+        for entry in self.arena.entries:
+            if entry.parameter.constraint is not None and entry.gradient is not None:
+                entry.parameter.constraint.apply(self.ops, entry.value)
+
+    def parameters(self) -> Iterator[tuple[str, Array]]:
+        """Yield (`layer name/parameter`, value) for every parameter, in the order of the arena."""
+        for entry in self.arena.entries:
+            yield f"{self.plan.layers[entry.layer].name}/{entry.parameter.name}", entry.value

@@ -1,0 +1,229 @@
+"""Trains a network: steps, epochs, validation, early stopping; tells everything as events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from time import perf_counter
+
+from tuilab.blocks.arrays import Array
+from tuilab.blocks.samples import Data, Split
+from tuilab.engine.batches import Batches
+from tuilab.engine.device import Device
+from tuilab.engine.divergence import find_origin
+from tuilab.engine.events import EpochDone, Event, LayersSeen, Status, StepsDone, TrainingDone, TrainingStarted
+from tuilab.engine.measures import Measures, evaluate
+from tuilab.engine.monitor import Best, Patience
+from tuilab.engine.network import Network
+from tuilab.engine.statistics import Statistics
+from tuilab.engine.updates import Updater
+from tuilab.errors import ExperimentError, Problem
+from tuilab.experiment.document import Experiment
+from tuilab.experiment.plan import plan
+
+SECONDS_BETWEEN_EVENTS = 0.05
+
+
+class Trainer:
+    """One training of one experiment on data that is in memory.
+
+    `run` is a generator of events; whoever consumes it decides the pace and may call `stop` between two of them.
+    """
+
+    def __init__(self, experiment: Experiment, data: Data, device: Device) -> None:
+        training = experiment.training
+        self.experiment = experiment
+        self.data = data
+        self.device = device
+        self.plan = plan(experiment, data.info)
+        ops, batch_size = device.ops, min(experiment.data.batch_size, len(data.train))
+        self.network = Network(ops, self.plan, training.loss, batch_size, training.dtype, experiment.seed)
+        self.train = self._batches(data.train)
+        self.validation = None if data.validation is None else self._batches(data.validation)
+        arena = self.network.arena
+        self.updater = Updater(
+            ops,
+            training.optimizer,
+            arena.trainable_values,
+            arena.gradients,
+            arena.segments,
+            total_steps=training.epochs * len(self.train),
+        )
+        self.measures = Measures(ops, training.metrics, self.plan.outputs)
+        self.statistics = Statistics(self.network)
+        self.class_weights = self._class_weights()
+        self.sample_weights: Array = ops.xp.empty(batch_size, dtype=training.dtype)
+        self._check_monitors()
+        monitor = "val_loss" if self.validation is not None else "loss"
+        stopping = training.early_stopping
+        self.patience = None if stopping is None else Patience(stopping)
+        self.best = self.patience.best if self.patience else Best(monitor)
+        self.best_values: Array = ops.xp.array(arena.values)
+        self.recent: Array = ops.xp.zeros(device.steps_between_reads, dtype=training.dtype)
+        self._unread = 0
+        self._losses: list[float] = []
+        self.epoch = 0
+        self.step = 0
+        self.samples = 0
+        self.history: list[EpochDone] = []
+        self._stop_reason = ""
+        self._status: Status = "finished"
+
+    def _batches(self, split: Split) -> Batches:
+        network = self.network
+        return Batches(network.ops, split, self.data.scaling, self.plan.input_shape, network.batch_size, network.dtype)
+
+    def _check_monitors(self) -> None:
+        """Refuse to wait for results on a validation part that this data set does not give."""
+        training = self.experiment.training
+        if self.validation is not None:
+            return
+        places = {
+            "early_stopping": training.early_stopping,
+            "optimizer.learning_rate": training.optimizer.learning_rate,
+        }
+        problems = [
+            Problem(f"training.{place}.monitor", f'the data has no validation part: monitor = "{monitor[4:]}"')
+            for place, settings in places.items()
+            if (monitor := str(getattr(settings, "monitor", ""))).startswith("val_")
+        ]
+        if problems:
+            raise ExperimentError(problems, self.experiment.name)
+
+    def _class_weights(self) -> Array | None:
+        """Return the weight of every class, (classes,), or None where all weigh the same."""
+        import numpy as np
+
+        wanted, classes = self.experiment.training.class_weight, self.data.info.classes
+        if wanted is None:
+            return None
+        if wanted == "balanced":
+            counts = np.bincount(self.data.train.targets, minlength=len(classes))
+            weights = counts.sum() / (len(classes) * np.maximum(counts, 1))
+        else:
+            weights = np.array([wanted.get(name, 1.0) for name in classes])
+        table: Array = self.device.ops.xp.asarray(weights, dtype=self.network.dtype)
+        return table
+
+    def stop(self, reason: str) -> None:
+        """Let the training end after the step that is being done."""
+        self._stop_reason, self._status = reason, "stopped"
+
+    def run(self) -> Iterator[Event]:
+        """Train, and yield what happens. Ends with TrainingDone, whatever happened."""
+        epochs = self.experiment.training.epochs
+        self.started = self._told = perf_counter()
+        yield TrainingStarted(self.device.name, self.plan.parameter_count, epochs, len(self.train), self.train.samples)
+        while self.epoch < epochs and not self._stop_reason:
+            yield from self._run_epoch()
+        self._finish()
+        yield TrainingDone(self._status, self.epoch, self.step, perf_counter() - self.started, self._stop_reason)
+
+    def _run_epoch(self) -> Iterator[Event]:
+        started = perf_counter()
+        epoch = self.epoch + 1
+        if self.experiment.data.shuffle:
+            self.train.shuffle(self.experiment.seed, epoch)
+        self.measures.start()
+        for x, labels in self.train:
+            yield from self._run_step(epoch, x, labels)
+            if self._stop_reason:
+                return
+        results = self.measures.results()
+        trained = perf_counter() - started
+        if self.validation is not None:
+            validated = evaluate(self.network, self.validation, self.measures)
+            results |= {f"val_{label}": value for label, value in validated.items()}
+        self.epoch = epoch
+        self.updater.epoch_done(results)
+        exhausted = self.patience is not None and self.patience.exhausted(epoch, results)
+        if self.patience is None:
+            self.best.improved(epoch, results)
+        if self.best.epoch == epoch:
+            self.device.ops.xp.copyto(self.best_values, self.network.arena.values)
+        if exhausted:
+            self._stop_reason = f"{self.best.monitor} has not become better since epoch {self.best.epoch}"
+        done = EpochDone(
+            epoch=epoch,
+            step=self.step,
+            results=results,
+            learning_rate=self.updater.learning_rate,
+            seconds=perf_counter() - started,
+            samples_per_second=self.train.samples / trained,
+            best=self.best.epoch == epoch,
+        )
+        self.history.append(done)
+        yield done
+
+    def _run_step(self, epoch: int, x: Array, labels: Array) -> Iterator[Event]:
+        self.network.clock.epoch, self.network.clock.step = epoch, self.step
+        last = (self.step + 1) % len(self.train) == 0
+        watched = self.step % self.experiment.training.statistics_every == 0
+        with self.device.ops.quiet():
+            if not self.train_batch(x, labels, read=last, watched=watched):
+                self._status = "diverged"
+                self._stop_reason = f"the loss is not finite at step {self.step + 1}: {find_origin(self.network, x)}"
+                return
+            states = self.statistics.after_update() if watched else ()
+        if states:
+            yield LayersSeen(epoch, self.step, states)
+        now = perf_counter()
+        if last or (now - self._told >= SECONDS_BETWEEN_EVENTS and not self._unread):
+            self._told = now
+            yield StepsDone(
+                epoch=epoch,
+                step=self.step,
+                losses=tuple(self._losses),
+                results=self.measures.results(),
+                learning_rate=self.updater.learning_rate,
+                samples=self.samples,
+                seconds=now - self.started,
+            )
+            self._losses.clear()
+
+    def train_batch(self, x: Array, labels: Array, read: bool = False, watched: bool = False) -> bool:
+        """Do one step on inputs (rows, *input shape) and their labels; returns False, and leaves the weights as they
+        are, where a loss that was read is not finite. `watched` prepares the statistics of this step."""
+        network, ops = self.network, self.device.ops
+        weights = None
+        if self.class_weights is not None:
+            weights = self.sample_weights[: len(labels)]
+            ops.gather(self.class_weights, labels, out=weights)
+        predictions = network.measure(x, labels, training=True, weights=weights)
+        if not self._read_loss(read):
+            return False
+        self.measures.add(network.step_loss, labels, predictions)
+        network.backward(weights)
+        if watched:
+            self.statistics.before_update()
+        if self.updater.apply():
+            network.apply_constraints()
+        self.step += 1
+        self.samples += len(labels)
+        return True
+
+    def _read_loss(self, now: bool) -> bool:
+        """Put the step's loss beside those not read yet; read them when there are enough, or `now`. Returns whether
+        all that were read are finite."""
+        self.recent[self._unread] = self.network.step_loss[0]
+        self._unread += 1
+        if self._unread < self.device.steps_between_reads and not now:
+            return True
+        losses: list[float] = self.device.ops.to_host(self.recent[: self._unread]).tolist()
+        self._losses += losses
+        self._unread = 0
+        return all(map(math.isfinite, losses))
+
+    def _finish(self) -> None:
+        """Leave the network with the weights that the experiment asks for; after a divergence with the best ones."""
+        stopping = self.experiment.training.early_stopping
+        restore = stopping is not None and stopping.restore_best_weights and self.best.epoch > 0
+        if self._status == "diverged" or (self._status == "finished" and restore):
+            self.device.ops.xp.copyto(self.network.arena.values, self.best_values)
+        elif self._status == "finished":
+            self.updater.finish()
+            self.network.apply_constraints()
+
+    def evaluate(self, split: Split) -> dict[str, float]:
+        """Return loss and metrics of the network as it is now on one part of the data."""
+        return evaluate(self.network, self._batches(split), self.measures)

@@ -1,0 +1,182 @@
+"""Updates: what happens to the parameters once the gradients of a batch are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from tuilab.blocks.arrays import Array, Ops
+from tuilab.blocks.optimizers import Optimizer
+
+CHUNK = 131_072
+"""Elements that an optimizer works on at a time: so few that its passes over them meet in the cache, so many that
+starting the passes costs little."""
+
+
+class Chunk(NamedTuple):
+    """The views that one call of the optimizer works on."""
+
+    values: Array
+    gradients: Array
+    slots: tuple[Array, ...]
+    average: Array | None
+
+
+class Updater:
+    """Applies an optimizer to all trainable parameters at once, in Keras' order: accumulate gradients, clip them,
+    decay the weights, update them, move their average.
+
+    values, gradients: the trainable part of the arena, flat and of one length; segments: where in them each parameter
+    lies, with zeros between; total_steps: batches planned.
+    """
+
+    def __init__(
+        self,
+        ops: Ops,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        segments: Sequence[slice],
+        total_steps: int,
+        chunk: int = CHUNK,
+    ) -> None:
+        self.step = 0
+        """Updates made so far."""
+        self.memory: dict[str, float] = {}
+        """What the optimizer and its schedule remember between steps."""
+        self.slots = {name: ops.xp.full_like(values, optimizer.slot_start(name)) for name in optimizer.used_slots()}
+        """All arrays that a checkpoint needs beside the values, by name."""
+
+        self._ops = ops
+        self._optimizer = optimizer
+        self._values = values
+        self._gradients = gradients
+        self._gather_batches = optimizer.gradient_accumulation_steps or 1
+        self._gathered = 0
+        self._planned = max(total_steps // self._gather_batches, 1)
+        self.learning_rate = optimizer.learning_rate.rate(0, self._planned, self.memory)
+        """The rate of the last update."""
+
+        slots = tuple(self.slots.values())
+        if self._gather_batches > 1:
+            self.slots["gradient_accumulator"] = ops.xp.zeros_like(values)
+        if optimizer.use_ema:
+            self.slots["average"] = ops.xp.zeros_like(values)
+        average = self.slots.get("average")
+        self._chunks = [
+            Chunk(
+                values[at], gradients[at], tuple(slot[at] for slot in slots), None if average is None else average[at]
+            )
+            for at in pieces(values.size, chunk)
+        ]
+        self._norm_limit: NormLimit | None = None
+        if optimizer.clipnorm is not None:
+            self._norm_limit = NormLimit(ops, optimizer.clipnorm, [gradients[at] for at in segments], chunk)
+        elif optimizer.global_clipnorm is not None:
+            self._norm_limit = NormLimit(ops, optimizer.global_clipnorm, [gradients], chunk)
+
+    def apply(self) -> bool:
+        """Take the gradients of one batch; return whether the weights were updated. An update uses the gradients up:
+        what they hold afterwards has no meaning."""
+        if not self._gather():
+            return False
+        ops, xp, optimizer = self._ops, self._ops.xp, self._optimizer
+        if self._norm_limit is not None:
+            self._norm_limit.apply()
+        rate = self.learning_rate = optimizer.learning_rate.rate(self.step, self._planned, self.memory)
+        self.step += 1
+        coefficients = optimizer.coefficients(rate, self.step, self.memory)
+        kept = 1 - rate * (optimizer.weight_decay or 0)
+        share = 1 if self.step == 1 else 1 - optimizer.ema_momentum  # the average starts as the first weights
+        overwrite = optimizer.ema_overwrite_frequency is not None and self.step % optimizer.ema_overwrite_frequency == 0
+        for w, g, slots, average in self._chunks:
+            if optimizer.clipvalue is not None:
+                xp.clip(g, -optimizer.clipvalue, optimizer.clipvalue, out=g)
+            if optimizer.weight_decay:
+                xp.multiply(w, kept, out=w)
+            optimizer.update(ops, w, g, slots, coefficients)
+            if average is not None:
+                xp.subtract(w, average, out=g)
+                xp.multiply(g, share, out=g)
+                xp.add(average, g, out=average)
+                if overwrite:
+                    xp.copyto(w, average)
+        return True
+
+    def epoch_done(self, results: Mapping[str, float]) -> None:
+        """Tell the schedule how the epoch went: `{"loss": …, "val_loss": …}`."""
+        self._optimizer.learning_rate.epoch_done(results, self.memory)
+
+    def finish(self) -> None:
+        """End the training: with use_ema the weights become their average."""
+        if self._optimizer.use_ema and self.step:
+            self._ops.xp.copyto(self._values, self.slots["average"])
+
+    def state(self) -> dict[str, float]:
+        """Return every number that a checkpoint needs beside the values and the slots."""
+        numbers = {"step": self.step, "gathered": self._gathered, "learning_rate": self.learning_rate}
+        return numbers | {f"memory.{name}": number for name, number in self.memory.items()}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Go back to a `state`; the caller copies the values and the slots into place."""
+        self.step = int(state["step"])
+        self._gathered = int(state["gathered"])
+        self.learning_rate = state["learning_rate"]
+        self.memory.clear()
+        self.memory.update(
+            (name.removeprefix("memory."), number) for name, number in state.items() if name.startswith("memory.")
+        )
+
+    def _gather(self) -> bool:
+        """Add the batch's gradients to those that wait; return whether they are complete, the gradients then holding
+        the mean."""
+        if self._gather_batches == 1:
+            return True
+        xp, gradients, waiting = self._ops.xp, self._gradients, self.slots["gradient_accumulator"]
+        self._gathered += 1
+        if self._gathered == 1:
+            xp.copyto(waiting, gradients)
+            return False
+        if self._gathered < self._gather_batches:
+            xp.add(waiting, gradients, out=waiting)
+            return False
+        self._gathered = 0
+        xp.add(gradients, waiting, out=gradients)
+        xp.multiply(gradients, 1 / self._gather_batches, out=gradients)
+        return True
+
+
+class NormLimit:
+    """Scales each group of gradients down to a largest Euclidean norm; the norms stay on the device.
+
+    g ← g · limit / max(‖g‖, limit); the norm in float64, because the squares of float32 leave its range beyond 1e19.
+    """
+
+    def __init__(self, ops: Ops, limit: float, groups: Sequence[Array], chunk: int) -> None:
+        self._ops = ops
+        self._limit = limit
+        self._groups = [[group[at] for at in pieces(group.size, chunk)] for group in groups]
+        self._sums = ops.xp.empty(max(map(len, self._groups), default=0), dtype="float64")
+        self._norm = ops.xp.empty((), dtype="float64")
+
+    def apply(self) -> None:
+        xp, norm = self._ops.xp, self._norm
+        for group in self._groups:
+            sums = self._sums[: len(group)]
+            for index, piece in enumerate(group):
+                with self._ops.scratch(piece, dtype="float64") as wide:
+                    xp.copyto(wide, piece)
+                    xp.dot(wide, wide, out=sums[index : index + 1].reshape(()))
+            xp.sum(sums, out=norm)
+            xp.sqrt(norm, out=norm)
+            xp.maximum(norm, self._limit, out=norm)
+            xp.divide(self._limit, norm, out=norm)
+            for piece in group:
+                with self._ops.scratch(piece, shape=()) as scale:
+                    xp.copyto(scale, norm, casting="same_kind")
+                    xp.multiply(piece, scale, out=piece)
+
+
+def pieces(size: int, chunk: int) -> Iterator[slice]:
+    """Cut `size` elements into slices of at most `chunk`."""
+    return (slice(start, min(start + chunk, size)) for start in range(0, size, chunk))

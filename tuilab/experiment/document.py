@@ -1,0 +1,78 @@
+"""The experiment: what is trained, on what and how. Pure settings; loading and checks stand beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tuilab.blocks.datasets import Dataset
+from tuilab.blocks.layers import Layer
+from tuilab.blocks.losses import Loss
+from tuilab.blocks.metrics import Metric
+from tuilab.blocks.optimizers import Adam, Optimizer
+
+SETTINGS = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class DataSettings(BaseModel):
+    """What the network learns from, how it is split and in which portions it is shown."""
+
+    model_config = SETTINGS
+
+    dataset: Dataset | None = Field(None, description="A data set by name; 'tuilab datasets' lists them.")
+    path: str | None = Field(None, description="Your own .csv or .npz file instead, beside the experiment file.")
+    target: str | list[str] | None = Field(None, description="Column (or columns) of the .csv file to predict.")
+    validation_split: float = Field(0.1, ge=0, lt=1, description="Share of the training samples kept for validation.")
+    test_split: float = Field(0.2, ge=0, lt=1, description="Share kept for the test, where a set brings none.")
+    batch_size: int = Field(32, gt=0, description="Samples a step.")
+    shuffle: bool = Field(True, description="Draw a new order of the training samples every epoch.")
+    normalization: Literal["auto", "none", "standardize", "rescale"] = Field(
+        "auto", description="auto: what suits the set; standardize: mean 0, deviation 1 on the training part; rescale: ÷ 255."
+    )
+    flatten: bool | None = Field(
+        None, description="Give images as flat vectors; unset: when the first layer is dense."
+    )
+
+
+class EarlyStopping(BaseModel):
+    """Stop when the monitored result has not become better for `patience` epochs."""
+
+    model_config = SETTINGS
+
+    monitor: str = Field("val_loss", description="loss, val_loss or a metric of training.metrics, with or without val_.")
+    patience: int = Field(3, ge=0, description="Epochs without a better result that are waited for.")
+    min_delta: float = Field(0.0, ge=0, description="Smallest change that counts as better.")
+    restore_best_weights: bool = Field(True, description="End with the weights of the best epoch.")
+
+
+class Training(BaseModel):
+    """How the network is trained."""
+
+    model_config = SETTINGS
+
+    epochs: int = Field(10, gt=0, description="Times that every training sample is seen.")
+    loss: Loss = Field(description="What training makes small.")
+    optimizer: Optimizer = Field(Adam(), description="How gradients change parameters.")
+    metrics: list[Metric] = Field([], description="What is measured beside the loss.")
+    early_stopping: EarlyStopping | None = Field(None, description="Stop when nothing gets better.")
+    class_weight: dict[str, float] | Literal["balanced"] | None = Field(
+        None, description="Weight of each class in the loss by its name; balanced: rare classes weigh more."
+    )
+    statistics_every: int = Field(20, gt=0, description="Steps between two looks at every layer's statistics.")
+    device: str = Field("auto", pattern=r"^(auto|cpu|gpu(:\d+)?)$", description="auto, cpu, gpu or gpu:1.")
+    dtype: Literal["float32", "float64"] = Field("float32", description="Precision of all numbers.")
+
+
+class Experiment(BaseModel):
+    """One experiment file: data, layers and training."""
+
+    model_config = SETTINGS
+
+    name: str = Field("experiment", min_length=1, max_length=80, description="Name of the experiment and its runs.")
+    description: str = Field("", max_length=2000, description="What it shows.")
+    seed: Seed = Field(0, description="Every random number of the experiment depends on it.")
+    data: DataSettings
+    layers: list[Layer] = Field(min_length=1, max_length=1000, description="From input to output.")
+    training: Training
