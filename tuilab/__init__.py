@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuilab.api import Trained, load, train
+    from tuilab.api import EpochDone, LayersSeen, StepsDone, Trained, load, train
 
-__all__ = ["Trained", "load", "train"]
+__all__ = ["EpochDone", "LayersSeen", "StepsDone", "Trained", "load", "train"]
 __version__ = "0.1.0"
 
 

@@ -18,13 +18,15 @@ from tuilab.blocks.arrays import HostArray
 from tuilab.blocks.samples import Data
 from tuilab.data.load import load as load_data
 from tuilab.engine.device import choose_device
-from tuilab.engine.events import Event, TrainingDone
+from tuilab.engine.events import EpochDone, Event, LayersSeen, StepsDone, TrainingDone
 from tuilab.engine.inference import predict
 from tuilab.engine.network import Network
 from tuilab.engine.trainer import Trainer
 from tuilab.errors import DivergedError
 from tuilab.experiment.document import Experiment
 from tuilab.experiment.load import load_experiment
+
+__all__ = ["EpochDone", "LayersSeen", "StepsDone", "Trained", "load", "train"]
 
 
 @dataclass(frozen=True)

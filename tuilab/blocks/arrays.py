@@ -30,7 +30,9 @@ class Ops(Protocol):
     @property
     def xp(self) -> ArrayModule: ...
 
-    def scratch(self, like: Array, dtype: str | None = None, shape: Shape | None = None) -> AbstractContextManager[Array]:
+    def scratch(
+        self, like: Array, dtype: str | None = None, shape: Shape | None = None
+    ) -> AbstractContextManager[Array]:
         """Lend an uninitialised array of the shape and dtype of `like` (or of those given) until the block ends.
 
         Loans end in reverse order, which nested `with` statements do by themselves.
@@ -88,7 +90,8 @@ def host_generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generat
     """Return numpy's generator for a purpose outside the step: initial values, splits, the order of an epoch."""
     import numpy as np
 
-    return np.random.Generator(np.random.Philox(key=np.array(stream_key(seed, purpose), "uint64"), counter=[0, 0, 0, epoch]))
+    key = np.array(stream_key(seed, purpose), dtype="uint64")
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, epoch]))
 
 
 class Stream:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from tuilab.text import clean_text, did_you_mean
+from tuilab.text import as_written, clean_text, did_you_mean
 
 
 def snake_case(name: str) -> str:
@@ -60,6 +60,12 @@ class Block(BaseModel):
         return inspect.cleandoc(cls.__doc__ or "")
 
     @classmethod
+    def summary(cls) -> str:
+        """The first sentence of the documentation, on one line."""
+        paragraph = " ".join(cls.documentation().partition("\n\n")[0].split())
+        return re.split(r"(?<!al)\. ", paragraph)[0].removesuffix(".")
+
+    @classmethod
     def from_number(cls, number: float) -> Self:
         """Make a block from a bare number, where the kind has a meaning for one (a constant learning rate)."""
         raise cls._cannot_choose(number)
@@ -96,12 +102,13 @@ class Block(BaseModel):
     @classmethod
     def _cannot_choose(cls, choice: Any) -> PydanticCustomError:
         kind = cls.kind_name()
-        missing_type = isinstance(choice, dict)
-        message = (
-            f'add the key `type` with the name of the {kind}, for example type = "{next(iter(cls.registry))}"'
-            if missing_type
-            else f"must be the name of a {kind} or a table with `type`, got {clean_text(repr(choice), 60)}"
-        )
+        name = f"the name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+        if not isinstance(choice, dict):
+            message = f"must be {name} or a table with `type`, got {as_written(choice)}"
+        elif "type" in choice:
+            message = f"`type` must be {name}, got {as_written(choice['type'])}"
+        else:
+            message = f'add the key `type` with {name}, for example type = "{next(iter(cls.registry))}"'
         return PydanticCustomError("not_a_block", "{message}", {"message": message})
 
     @classmethod

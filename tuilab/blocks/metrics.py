@@ -256,6 +256,6 @@ class Perplexity(MeanMetric):
 
 
 def higher_is_better(result: str) -> bool:
-    """Return whether more of a result such as `val_accuracy` is better: of a metric as it says itself, of a loss not."""
+    """Return whether more of a result such as `val_accuracy` is better: of a metric as it says, of a loss not."""
     blocks = (block for block in Metric.registry.values() if issubclass(block, Metric))
     return any(block.higher_is_better and block.label_stem() in result for block in blocks)

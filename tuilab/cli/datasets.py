@@ -30,7 +30,7 @@ def list_datasets(context: typer.Context, data_dir: DataDir = None, as_json: Jso
         dataset = Dataset.choose(name)
         info = dataset.info()
         here = not isinstance(dataset, IdxImages) or find_folder(dataset, data_dir) is not None
-        facts.append((name, info, here, dataset.documentation().splitlines()[0]))
+        facts.append((name, info, here, dataset.summary()))
     if as_json:
         print_json(
             [

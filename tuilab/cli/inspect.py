@@ -97,9 +97,7 @@ def models(
     if as_json:
         print_json(described)
         return
-    width = max(len(row["name"]) for row in described)
-    for row in described:
-        typer.echo(f"{row['name']:{width}}  {row['description']}")
+    print_table(None, [[row["name"], row["description"]] for row in described])
     message("\nTrain one:        tuilab train NAME")
     message("Look at it first: tuilab summary NAME, tuilab models NAME")
 
@@ -109,7 +107,7 @@ def blocks(
     as_json: Json = False,
 ) -> None:
     """List everything that an experiment can be built from, or explain one block."""
-    from tuilab.cli.reference import describe_block, kinds
+    from tuilab.cli.reference import SECTIONS, describe, kinds, plural
     from tuilab.errors import UsageError
     from tuilab.text import clean_text, did_you_mean
 
@@ -119,24 +117,21 @@ def blocks(
             print_json({kind: list(registry) for kind, registry in known.items()})
             return
         for kind, registry in known.items():
-            typer.echo(f"{kind}s")
-            width = max(map(len, registry))
-            for block_name, block in registry.items():
-                typer.echo(f"  {block_name:{width}}  {block.documentation().splitlines()[0]}")
+            typer.echo(plural(kind))
+            print_table(None, [[f"  {known_name}", block.summary()] for known_name, block in registry.items()])
             typer.echo("")
-        message("Explain one: tuilab blocks NAME")
+        message(f"Explain one: tuilab blocks NAME; a section of an experiment file: {', '.join(SECTIONS)}")
         return
-    found = [registry[name] for registry in known.values() if name in registry]
+    found = describe(name)
     if not found:
         hint = did_you_mean(name, [block for registry in known.values() for block in registry])
         raise UsageError(f"no block named '{clean_text(name, 60)}'{hint or '; tuilab blocks lists them'}")
     if as_json:
-        print_json([describe_block(block) for block in found])
+        print_json(found)
         return
     for block in found:
-        facts = describe_block(block)
-        typer.echo(f"{name} ({facts['kind']})\n\n{facts['documentation']}\n")
-        rows = [[s["name"], s["type"], s["default"], s["description"]] for s in facts["settings"]]
+        typer.echo(f"{name} ({block['kind']})\n\n{block['documentation']}\n")
+        rows = [[row["name"], row["type"], row["default"], row["description"]] for row in block["settings"]]
         if rows:
             print_table(["setting", "type", "default", ""], rows)
             typer.echo("")

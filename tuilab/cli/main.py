@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -55,9 +54,6 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except MemoryError as error:
         _fail(f"not enough memory: {error}; a smaller data.batch_size or smaller layers need less", 1)
-    except BrokenPipeError:  # the reader of stdout has gone (| head)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except KeyboardInterrupt:
         _fail("interrupted", 4)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,16 +28,25 @@ def colourful() -> bool:
     return sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print aligned columns; those in `right` are set to the right. Text is cleaned."""
-    cells = [[clean_text(cell) for cell in row] for row in rows]
-    widths = [max(len(line[column]) for line in [list(header), *cells]) for column in range(len(header))]
-    for line in [list(header), *cells]:
-        parts = [
+def print_table(header: Sequence[str] | None, rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print aligned columns; those in `right` are set to the right. Text is cleaned; on a terminal the last column is
+    folded to its width."""
+    lines = [list(header)] if header else []
+    lines += [[clean_text(cell, 1000) for cell in row] for row in rows]
+    if not lines:
+        return
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    room = shutil.get_terminal_size().columns - before if sys.stdout.isatty() else 1000
+    for line in lines:
+        cells = [
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-        print("  ".join(parts).rstrip())
+        if room >= 24 and len(line[-1]) > room:
+            first, *rest = textwrap.wrap(line[-1], room)
+            cells[-1] = first + "".join(f"\n{' ' * before}{more}" for more in rest)
+        print("  ".join(cells).rstrip())
 
 
 def number(value: float | None) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-import annotated_types
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tuilab.blocks import (
@@ -21,6 +23,7 @@ from tuilab.blocks import (
     schedules,
 )
 from tuilab.blocks.block import Block, as_table
+from tuilab.experiment.document import DataSettings, EarlyStopping, Experiment, Training
 from tuilab.experiment.save import short
 
 KINDS: tuple[type[Block], ...] = (
@@ -37,44 +40,76 @@ KINDS: tuple[type[Block], ...] = (
 )
 
 
+SECTIONS: dict[str, type[BaseModel]] = {
+    "experiment": Experiment,
+    "data": DataSettings,
+    "training": Training,
+    "early_stopping": EarlyStopping,
+}
+
+
 def kinds() -> dict[str, dict[str, type[Block]]]:
     """Return kind → name → block."""
     return {kind.kind_name(): kind.registry for kind in KINDS}
 
 
-def describe_block(block: type[Block]) -> dict[str, Any]:
-    """Return name, kind, documentation and settings of a block as plain values."""
-    settings = [
+def plural(kind: str) -> str:
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
+
+
+def describe(name: str) -> list[dict[str, Any]]:
+    """Return name, kind, documentation and settings, as plain values, of every block called `name` and of the section
+    of the experiment file called so."""
+    found = [(registry[name], kind) for kind, registry in kinds().items() if name in registry]
+    sections = [(SECTIONS[name], "section of an experiment file")] if name in SECTIONS else []
+    return [
         {
             "name": name,
-            "type": _type(field),
-            "default": _default(field),
-            "description": field.description or "",
+            "kind": kind,
+            "documentation": inspect.cleandoc(model.__doc__ or ""),
+            "settings": [
+                {
+                    "name": setting,
+                    "type": _type(field),
+                    "default": _default(field),
+                    "description": field.description or "",
+                }
+                for setting, field in model.model_fields.items()
+            ],
         }
-        for name, field in block.model_fields.items()
+        for model, kind in [*found, *sections]
     ]
-    facts = {"name": block.type_name(), "kind": block.kind_name(), "documentation": block.documentation()}
-    return {**facts, "settings": settings}
 
 
 def _type(field: FieldInfo) -> str:
     """A setting's type and bounds in words: `int, above 0`."""
-    annotation = field.annotation
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    for noise in ("typing.", "tuilab.blocks.", "Literal", "NoneType"):
-        text = text.replace(noise, "")
-    text = text.replace(" | None", "")
-    words = {
-        annotated_types.Gt: "above",
-        annotated_types.Ge: "from",
-        annotated_types.Lt: "below",
-        annotated_types.Le: "to",
-    }
-    for bound in field.metadata:
-        if type(bound) in words:
-            (value,) = vars(bound).values() if hasattr(bound, "__dict__") else (getattr(bound, bound.__slots__[0]),)
-            text += f", {words[type(bound)]} {value}"
-    return text
+    words = [(Gt, "gt", "above"), (Ge, "ge", "from"), (Lt, "lt", "below"), (Le, "le", "to")]
+    bounds = [
+        f", {word} {getattr(bound, attribute):g}"
+        for bound in field.metadata
+        for kind, attribute, word in words
+        if isinstance(bound, kind)
+    ]
+    return _annotation(field.annotation) + "".join(bounds)
+
+
+def _annotation(annotation: Any) -> str:
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        return annotation.kind_name()
+    arguments = [argument for argument in get_args(annotation) if argument not in (type(None), ...)]
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, arguments))
+    if get_origin(annotation) in (list, tuple):
+        return f"list of {_annotation(arguments[0])}"
+    if get_origin(annotation) is Annotated:
+        return _annotation(arguments[0])
+    if get_origin(annotation) is dict:
+        return "table"
+    if arguments:
+        return " | ".join(map(_annotation, arguments))
+    if issubclass(annotation, BaseModel):
+        return "table"
+    return "text" if annotation is str else str(annotation.__name__)
 
 
 def _default(field: FieldInfo) -> str:

@@ -125,13 +125,13 @@ def _targets(y: HostArray, info: DataInfo, place: str) -> HostArray:
         return np.asarray(y.argmax(axis=1), dtype=np.int64)
     if width != 1 or y.dtype.kind not in "biuU":
         raise other_form
-    y = y.reshape(-1)
-    known = np.isin(y, info.classes if y.dtype.kind == "U" else np.arange(len(info.classes)))
+    names = y.reshape(-1) if y.dtype.kind == "U" else y.reshape(-1).astype(np.int64).astype(str)
+    known = np.isin(names, info.classes)
     if not known.all():
         sample = known.argmin()
-        raise DataError(f"{place}, sample {sample}: class '{clean_text(str(y[sample]), 60)}' is not in y_train")
-    numbers = np.searchsorted(info.classes, y) if y.dtype.kind == "U" else y
-    return np.asarray(numbers, dtype=np.int64)
+        raise DataError(f"{place}, sample {sample}: class '{clean_text(str(names[sample]), 60)}' is not in y_train")
+    order = np.argsort(info.classes)
+    return np.asarray(order[np.searchsorted(info.classes, names, sorter=order)], dtype=np.int64)
 
 
 def _is_one_hot(y: HostArray) -> bool:

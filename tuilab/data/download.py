@@ -98,7 +98,7 @@ def _fetch_from(url: str, file: RemoteFile, output: BinaryIO, progress: Progress
         with open(output.name, "rb") as content:
             if hashlib.file_digest(content, "sha256").hexdigest() == file.sha256:
                 return
-        output.truncate(0)
+        _empty(output)
         if not start:  # all of it came from here; otherwise the part that was there may be to blame
             break
     raise _MirrorError("sends another file than the published one (its SHA-256 differs)")
@@ -119,18 +119,24 @@ def _transfer(url: str, file: RemoteFile, output: BinaryIO, progress: Progress) 
             length = response.headers.get("Content-Length")
             if length is not None and length != str(file.size):
                 raise _MirrorError(f"offers {length} bytes, the published file has {file.size}")
-            output.truncate(0)
-        done = output.seek(0, os.SEEK_END)
+            if start:
+                _empty(output)
+        done = output.tell()
         progress(file.name, done, file.size)
         for chunk in _chunks(response):
             done += len(chunk)
             if done > file.size:
-                output.truncate(0)
+                _empty(output)
                 raise _MirrorError(f"sends more than the {file.size} bytes of the published file")
             output.write(chunk)
             progress(file.name, done, file.size)
     if done < file.size:
         raise _MirrorError(f"broke off after {done} of {file.size} bytes")
+
+
+def _empty(output: BinaryIO) -> None:
+    output.seek(0)
+    output.truncate()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tuilab.blocks.arrays import HostArray
+from tuilab.blocks.arrays import HostArray, host_generator
 from tuilab.blocks.datasets import (
     Blobs,
     Circle,
@@ -27,7 +27,6 @@ from tuilab.blocks.datasets import (
     Spiral,
     Xor,
 )
-from tuilab.data.split import host_generator
 
 Samples: TypeAlias = tuple[HostArray, HostArray]
 """Features and targets, as in a Split."""

@@ -6,53 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuilab.blocks.arrays import HostArray
+from tuilab.blocks.arrays import HostArray, host_generator
 from tuilab.blocks.datasets import Bundled, DataInfo, Dataset, IdxImages, Normalization
+from tuilab.blocks.samples import Data, Scaling, Split
 from tuilab.data.archive import describe_archive, read_archive
 from tuilab.data.bundled import read_bundled
 from tuilab.data.folders import shown
 from tuilab.data.generated import generate
 from tuilab.data.idx import read_images
-from tuilab.data.scaling import Scaling, rescaling, standardization
-from tuilab.data.split import check_classes, held_out, host_generator
+from tuilab.data.scaling import rescaling, standardization
+from tuilab.data.split import check_classes, held_out
 from tuilab.data.table import describe_table, read_table
-from tuilab.errors import DataError
 
 if TYPE_CHECKING:
     from tuilab.experiment.document import DataSettings
-
-__all__ = ["Data", "Scaling", "Split", "describe", "load"]
-
-
-@dataclass(frozen=True)
-class Split:
-    """A part of a data set, as it was read.
-
-    features: (n, *input_shape), uint8 for images, float32 otherwise.
-    targets: int64 (n,) for binary and categorical, float32 (n, labels) for multi_label, float32 (n, targets) for
-    regression.
-    """
-
-    features: HostArray
-    targets: HostArray
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def where(self, mask: HostArray) -> Split:
-        """Return the samples that `mask` (n,) marks."""
-        return Split(self.features[mask], self.targets[mask])
-
-
-@dataclass(frozen=True)
-class Data:
-    """A data set, ready to train on; its parts have no sample in common."""
-
-    info: DataInfo
-    train: Split
-    validation: Split | None
-    test: Split | None
-    scaling: Scaling | None
 
 
 @dataclass(frozen=True)
@@ -89,13 +56,17 @@ def load(settings: DataSettings, seed: int, data_dir: Path | None = None) -> Dat
     if split_test:
         generator = host_generator(seed, "test split")
         mask = held_out(train.targets, source.info, settings.test_split, generator, "test_split")
-        train, test = train.where(~mask), train.where(mask)
+        train, test = _part(train, ~mask), _part(train, mask)
     if split_validation:
         generator = host_generator(seed, "validation split")
         mask = held_out(train.targets, source.info, settings.validation_split, generator, "validation_split")
-        train, validation = train.where(~mask), train.where(mask)
+        train, validation = _part(train, ~mask), _part(train, mask)
     normalization = source.normalization if settings.normalization == "auto" else settings.normalization
     return Data(source.info, train, validation, test, _scaling(normalization, train, source.pixel_maximum))
+
+
+def _part(samples: Split, mask: HostArray) -> Split:
+    return Split(samples.features[mask], samples.targets[mask])
 
 
 def _scaling(normalization: Normalization, train: Split, pixel_maximum: int) -> Scaling | None:
@@ -137,9 +108,5 @@ def _read_own(settings: DataSettings) -> _Source:
 
 
 def _own_file(settings: DataSettings) -> Path:
-    if settings.path is None:
-        raise DataError('data: name a data set (dataset = "iris") or a file of your own (path = "houses.csv")')
-    path = Path(settings.path)
-    if path.suffix.lower() not in (".csv", ".npz"):
-        raise DataError(f"data.path: {shown(path)} must be a .csv or .npz file")
-    return path
+    assert settings.path is not None  # DataSettings takes either a set or a file
+    return Path(settings.path)

@@ -31,6 +31,6 @@ def write_samples(split: Split, info: DataInfo, count: int, path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(info.features)
-            writer.writerows([[f"{value:.9g}" for value in row] for row in features])
+            writer.writerows([map(str, row) for row in features])
     except OSError as error:
         raise StorageError(f"{shown(path)}: cannot be written: {error.strerror}") from None

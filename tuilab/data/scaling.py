@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tuilab.blocks.arrays import HostArray
+from tuilab.blocks.samples import Scaling
 
 BLOCK = 4096  # samples whose squares are held in memory at once
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """The network sees (x − offset) · scale.
-
-    offset, scale: float32, () or (features,) for tables, (channels,) for images, so that they broadcast against a
-    sample or a batch in its own shape (not flattened).
-    """
-
-    offset: HostArray
-    scale: HostArray
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return this as plain values that JSON can hold; float32 numbers survive the trip exactly."""
-        return {"offset": self.offset.tolist(), "scale": self.scale.tolist()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Scaling:
-        """Return what `to_dict` gave; raises KeyError, TypeError or ValueError for anything else."""
-        offset = np.asarray(values["offset"], dtype=np.float32)
-        scale = np.asarray(values["scale"], dtype=np.float32)
-        if offset.shape != scale.shape or not (np.isfinite(offset).all() and np.isfinite(scale).all()):
-            raise ValueError("offset and scale must be finite numbers of one shape")
-        return cls(offset, scale)
 
 
 def rescaling(maximum: int) -> Scaling:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tuilab.blocks.arrays import Clock, HostArray, Stream
+from tuilab.blocks.arrays import HostArray
 from tuilab.blocks.datasets import DataInfo
 from tuilab.errors import DataError
 from tuilab.text import clean_text
-
-
-def host_generator(seed: int, purpose: str) -> np.random.Generator:
-    """Return a generator of random numbers that depends on seed and purpose alone (Philox, keyed as a Stream is)."""
-    key = np.array(Stream(seed, purpose, Clock()).key, dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key))
 
 
 def check_classes(targets: HostArray, info: DataInfo, what: str, least: int = 1) -> None:

@@ -20,7 +20,8 @@ ENTRIES = 24
 WIDTHS = (1e-3, 1e-4, 1e-5, 1e-6)
 AGREEMENT = 3e-7
 SMALLEST = 1e-5
-"""Gradients below this are compared absolutely: differences of a loss near 1 cannot resolve them better."""
+"""Gradients below this, times the loss where that is above 1, are compared absolutely: rounding of the loss leaves its
+differences no finer resolution."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Checked:
     kinks: int
     """How many were left out because the loss has no derivative there (relu at 0)."""
     error: float
-    """Largest difference between both gradients ÷ the largest of them (1e-5 where all are smaller)."""
+    """Largest difference between both gradients ÷ the largest of them (`SMALLEST` where all are smaller)."""
 
     @property
     def passed(self) -> bool:
-        return self.error < TOLERANCE
+        return self.entries > 0 and self.error < TOLERANCE
 
 
 def check_gradients(experiment: Experiment, data: Data) -> Iterator[Checked]:
@@ -54,12 +55,14 @@ def check_gradients(experiment: Experiment, data: Data) -> Iterator[Checked]:
     generator = host_generator(experiment.seed, "gradient check")
     values = network.arena.trainable_values
     values += 0.01 * generator.standard_normal(values.shape)
-    network.measure(x, labels, training=True)
-    network.backward()
+    with network.ops.quiet():
+        network.measure(x, labels, training=True)
+        network.backward()
     gradients = network.arena.gradients.copy()
 
     def loss() -> float:
-        network.measure(x, labels, training=True)
+        with network.ops.quiet():
+            network.measure(x, labels, training=True)
         return float(network.step_loss[0])
 
     for entry in network.arena.entries:
@@ -70,9 +73,10 @@ def check_gradients(experiment: Experiment, data: Data) -> Iterator[Checked]:
 
 def _check(network: Network, entry: Entry, places: HostArray, gradients: Array, loss: Callable[[], float]) -> Checked:
     values = network.arena.values
+    smallest = SMALLEST * max(1.0, abs(loss()))
     pairs, kinks = [], 0
     for place in places:
-        slope = _slope(values, int(place), loss)
+        slope = _slope(values, int(place), loss, smallest)
         if slope is None:
             kinks += 1
         else:
@@ -80,10 +84,10 @@ def _check(network: Network, entry: Entry, places: HostArray, gradients: Array, 
     largest = max((max(abs(ours), abs(theirs)) for ours, theirs in pairs), default=0.0)
     difference = max((abs(ours - theirs) for ours, theirs in pairs), default=0.0)
     name = network.plan.layers[entry.layer].name
-    return Checked(name, entry.parameter.name, len(pairs), kinks, difference / max(largest, SMALLEST))
+    return Checked(name, entry.parameter.name, len(pairs), kinks, difference / max(largest, smallest))
 
 
-def _slope(values: Array, place: int, loss: Callable[[], float]) -> float | None:
+def _slope(values: Array, place: int, loss: Callable[[], float], smallest: float) -> float | None:
     """Return the derivative by fourth-order central differences, (8·(f₁ − f₋₁) − (f₂ − f₋₂)) / 12h, once two
     widths h agree; None where no two do, because there is a kink between them."""
     weight = values[place]
@@ -95,7 +99,7 @@ def _slope(values: Array, place: int, loss: Callable[[], float]) -> float | None
             around.append(loss())
         values[place] = weight
         slope = (8 * (around[0] - around[1]) - (around[2] - around[3])) / (12 * width)
-        if before is not None and abs(slope - before) <= AGREEMENT * max(abs(slope), abs(before), SMALLEST):
+        if before is not None and abs(slope - before) <= AGREEMENT * max(abs(slope), abs(before), smallest):
             return before  # the wider one: less lost to rounding
         before = slope
     return None

@@ -1,29 +1,53 @@
-"""Finds the layer that produced the first NaN or infinity."""
+"""Finds where the first NaN or infinity came from."""
 
 from __future__ import annotations
 
-from tuilab.blocks.arrays import Array
+from tuilab.blocks.arrays import Array, Ops
 from tuilab.engine.network import Network
 
 
-def find_origin(network: Network, x: Array) -> str:
-    """Return, in words, where NaN or infinity comes from, after a batch `x` whose loss is not finite.
+def all_finite(ops: Ops, array: Array) -> bool:
+    """Return whether no element is NaN or infinite; the host waits for the answer."""
+    with ops.scratch(array, dtype="bool") as finite, ops.scratch(array, dtype="bool", shape=()) as every:
+        ops.xp.isfinite(array, out=finite)
+        ops.xp.all(finite, out=every)
+        return bool(ops.to_host(every))
 
-    Gradients run from the last layer to the first: if parameters are not finite, the last such layer was the first to
-    be spoilt, by the update before this step. Otherwise it is the first layer whose output is not finite.
+
+def find_overflow(network: Network) -> str:
+    """Return, in words, which layer's parameters the last update made NaN or infinite; empty where all are finite.
+
+    Gradients run from the last layer to the first, so the last such layer was the first to be spoilt.
     """
-    xp, layers = network.ops.xp, network.plan.layers
+    for entry in reversed(network.arena.entries):
+        if entry.gradient is not None and not all_finite(network.ops, entry.value):
+            return f"the last update made the parameters of {_place(network, entry.layer)} overflow"
+    return ""
 
-    def finite(array: Array) -> bool:
-        return bool(xp.isfinite(array).all())
 
-    spoilt = [entry.layer for entry in network.arena.entries if not finite(entry.value)]
-    if spoilt:
-        return (
-            f"the parameters of {layers[max(spoilt)].name} (layers[{max(spoilt)}]) overflowed in the update before it"
-        )
+def find_origin(network: Network, x: Array, training: bool) -> str:
+    """Return, in words, where NaN or infinity comes from, after a batch `x` whose loss is not finite: from the inputs,
+    the last update, or the first layer that makes finite numbers infinite."""
+    ops = network.ops
+    if not all_finite(ops, x):
+        return "the inputs hold NaN or infinity"
+    overflow = find_overflow(network)
+    if overflow:
+        return overflow
+    network.penalty[...] = 0
     for index, bound in enumerate(network.layers):
-        x = bound.forward(x, training=False)
-        if not finite(x):
-            return f"the output of {layers[index].name} (layers[{index}]) is not finite"
-    return f"the loss is not finite for finite outputs of {layers[-1].name} (layers[{len(layers) - 1}])"
+        x = bound.forward(x, training)
+        if not all_finite(ops, x):
+            return f"the output of {_place(network, index)} is not finite"
+        if not all_finite(ops, network.penalty):
+            return f"the activity penalty of {_place(network, index)} is not finite"
+    for entry in network.arena.entries:
+        if entry.parameter.regularizer is not None:
+            entry.parameter.regularizer.add_penalty(ops, entry.value, network.penalty)
+            if not all_finite(ops, network.penalty):
+                return f"the penalty on the {entry.parameter.name} of {_place(network, entry.layer)} is not finite"
+    return f"the loss is not finite for finite outputs of {_place(network, len(network.layers) - 1)}"
+
+
+def _place(network: Network, index: int) -> str:
+    return f"{network.plan.layers[index].name} (layers[{index}])"

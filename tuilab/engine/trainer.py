@@ -10,7 +10,7 @@ from tuilab.blocks.arrays import Array
 from tuilab.blocks.samples import Data, Split
 from tuilab.engine.batches import Batches
 from tuilab.engine.device import Device
-from tuilab.engine.divergence import find_origin
+from tuilab.engine.divergence import all_finite, find_origin, find_overflow
 from tuilab.engine.events import EpochDone, Event, LayersSeen, Status, StepsDone, TrainingDone, TrainingStarted
 from tuilab.engine.measures import Measures, evaluate
 from tuilab.engine.monitor import Best, Patience
@@ -62,6 +62,7 @@ class Trainer:
         self.recent: Array = ops.xp.zeros(device.steps_between_reads, dtype=training.dtype)
         self._unread = 0
         self._losses: list[float] = []
+        self._statistics_due = False
         self.epoch = 0
         self.step = 0
         self.samples = 0
@@ -107,7 +108,8 @@ class Trainer:
 
     def stop(self, reason: str) -> None:
         """Let the training end after the step that is being done."""
-        self._stop_reason, self._status = reason, "stopped"
+        if not self._stop_reason and self.epoch < self.experiment.training.epochs:
+            self._stop_reason, self._status = reason, "stopped"
 
     def run(self) -> Iterator[Event]:
         """Train, and yield what happens. Ends with TrainingDone, whatever happened."""
@@ -128,12 +130,23 @@ class Trainer:
         for x, labels in self.train:
             yield from self._run_step(epoch, x, labels)
             if self._stop_reason:
-                return
+                break
+        else:
+            self._check_overflow()
+        if self._unread:
+            self._read_losses()
+        if self._losses:
+            yield self._steps_done(epoch)
+        if self._stop_reason:
+            return
         results = self.measures.results()
         trained = perf_counter() - started
         if self.validation is not None:
             validated = evaluate(self.network, self.validation, self.measures)
             results |= {f"val_{label}": value for label, value in validated.items()}
+            if not math.isfinite(validated["loss"]):
+                self._diverge_in_validation(self.validation)
+                return
         self.epoch = epoch
         self.updater.epoch_done(results)
         exhausted = self.patience is not None and self.patience.exhausted(epoch, results)
@@ -141,7 +154,7 @@ class Trainer:
             self.best.improved(epoch, results)
         if self.best.epoch == epoch:
             self.device.ops.xp.copyto(self.best_values, self.network.arena.values)
-        if exhausted:
+        if exhausted and not self._stop_reason:
             self._stop_reason = f"{self.best.monitor} has not become better since epoch {self.best.epoch}"
         done = EpochDone(
             epoch=epoch,
@@ -158,28 +171,62 @@ class Trainer:
     def _run_step(self, epoch: int, x: Array, labels: Array) -> Iterator[Event]:
         self.network.clock.epoch, self.network.clock.step = epoch, self.step
         last = (self.step + 1) % len(self.train) == 0
-        watched = self.step % self.experiment.training.statistics_every == 0
+        self._statistics_due |= self.step % self.experiment.training.statistics_every == 0
+        updates, watched = self.updater.step, self._statistics_due
         with self.device.ops.quiet():
             if not self.train_batch(x, labels, read=last, watched=watched):
-                self._status = "diverged"
-                self._stop_reason = f"the loss is not finite at step {self.step + 1}: {find_origin(self.network, x)}"
+                self._diverge(x)
                 return
-            states = self.statistics.after_update() if watched else ()
+            updated = self.updater.step > updates  # not while gradients of several batches are gathered
+            states = self.statistics.after_update() if watched and updated else ()
         if states:
+            self._statistics_due = False
             yield LayersSeen(epoch, self.step, states)
-        now = perf_counter()
-        if last or (now - self._told >= SECONDS_BETWEEN_EVENTS and not self._unread):
-            self._told = now
-            yield StepsDone(
-                epoch=epoch,
-                step=self.step,
-                losses=tuple(self._losses),
-                results=self.measures.results(),
-                learning_rate=self.updater.learning_rate,
-                samples=self.samples,
-                seconds=now - self.started,
-            )
-            self._losses.clear()
+        if not last and not self._unread and perf_counter() - self._told >= SECONDS_BETWEEN_EVENTS:
+            yield self._steps_done(epoch)
+
+    def _steps_done(self, epoch: int) -> StepsDone:
+        """Return everything since the last such event."""
+        self._told = perf_counter()
+        losses = tuple(self._losses)
+        self._losses.clear()
+        return StepsDone(
+            epoch=epoch,
+            step=self.step,
+            losses=losses,
+            results=self.measures.results(),
+            learning_rate=self.updater.learning_rate,
+            samples=self.samples,
+            seconds=self._told - self.started,
+        )
+
+    def _diverge(self, x: Array) -> None:
+        """End the training: a loss that was just read is not finite, that of batch `x` or, on a device that is not
+        read at every step, one shortly before, whose batch and weights are gone."""
+        late = max(back for back, loss in enumerate(reversed(self._losses)) if not math.isfinite(loss))
+        self._losses.pop()  # of the step that is not done
+        self._status = "diverged"
+        self._stop_reason = f"the loss is not finite at step {self.step + 1 - late}"
+        if not late:
+            self._stop_reason += f": {find_origin(self.network, x, training=True)}"
+
+    def _check_overflow(self) -> None:
+        """End the training where the last update of an epoch overflowed: no later loss would show it in time."""
+        overflow = find_overflow(self.network)
+        if overflow:
+            self._status = "diverged"
+            self._stop_reason = f"the weights are not finite after step {self.step}: {overflow}"
+
+    def _diverge_in_validation(self, validation: Batches) -> None:
+        """End the training: the weights give finite losses in training, but not for every sample that is held out."""
+        network = self.network
+        self._status, self._stop_reason = "diverged", f"val_loss is not finite after step {self.step}"
+        with network.ops.quiet():
+            for x, labels in validation:
+                network.measure(x, labels)
+                if not all_finite(network.ops, network.step_loss):
+                    self._stop_reason += f": {find_origin(network, x, training=False)}"
+                    return
 
     def train_batch(self, x: Array, labels: Array, read: bool = False, watched: bool = False) -> bool:
         """Do one step on inputs (rows, *input shape) and their labels; returns False, and leaves the weights as they
@@ -209,6 +256,9 @@ class Trainer:
         self._unread += 1
         if self._unread < self.device.steps_between_reads and not now:
             return True
+        return self._read_losses()
+
+    def _read_losses(self) -> bool:
         losses: list[float] = self.device.ops.to_host(self.recent[: self._unread]).tolist()
         self._losses += losses
         self._unread = 0
@@ -226,4 +276,5 @@ class Trainer:
 
     def evaluate(self, split: Split) -> dict[str, float]:
         """Return loss and metrics of the network as it is now on one part of the data."""
-        return evaluate(self.network, self._batches(split), self.measures)
+        measures = Measures(self.device.ops, self.experiment.training.metrics, self.plan.outputs)
+        return evaluate(self.network, self._batches(split), measures)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from tuilab.blocks.activations import Activation
 from tuilab.blocks.arrays import Shape
 from tuilab.blocks.datasets import DataInfo
+from tuilab.blocks.losses import CosineSimilarity
+from tuilab.blocks.metrics import TopK
 from tuilab.errors import Problem
 from tuilab.experiment.document import Experiment
 from tuilab.text import clean_text, did_you_mean
@@ -16,29 +19,46 @@ ADVICE = {
 }
 
 
+def last_activation(experiment: Experiment) -> Activation | None:
+    """Return the function that the network's outputs come from, None where the last layer has none."""
+    activation = getattr(experiment.layers[-1], "activation", None)
+    return activation if isinstance(activation, Activation) else None
+
+
 def output_problems(experiment: Experiment, info: DataInfo, shape: Shape) -> list[Problem]:
     """Return what is wrong between the last layer, the loss and the data; `shape` is that of one output sample."""
-    index = len(experiment.layers) - 1
-    last, loss = experiment.layers[-1], experiment.training.loss
-    activation = last.output_activation()
-    name = activation.type_name() if activation else "linear"
-    if len(shape) != 1:
-        return [Problem(f"layers[{index}]", f"the output has shape {shape}, one vector is needed: add a flatten layer")]
-    units = shape[0]
-    if name in ("softmax", "log_softmax") and units == 1:
-        message = f"{name} over one unit is always {1 if name == 'softmax' else 0}: use {ADVICE['binary']}"
-        return [Problem(f"layers[{index}].activation", message)]
+    problems = _loss_problems(experiment, info)
+    if len(shape) == 1:
+        return problems + _unit_problems(experiment, info, shape[0])
+    written = " × ".join(map(str, shape))
+    message = f"the output has the shape {written}, one vector is needed: add a flatten layer before the dense layers"
+    return [*problems, Problem(f"layers[{len(experiment.layers) - 1}]", message)]
 
-    problems = []
+
+def _loss_problems(experiment: Experiment, info: DataInfo) -> list[Problem]:
+    loss, activation = experiment.training.loss, last_activation(experiment)
+    name = activation.type_name() if activation else "linear"
     if loss.tasks is not None and info.task not in loss.tasks:
         message = f"{loss.type_name()} does not fit {_task(info)} data: use {ADVICE[info.task]}"
-        problems.append(Problem("training.loss", message))
-    elif loss.output_activations is not None and name not in loss.output_activations:
+        return [Problem("training.loss", message)]
+    if loss.output_activations is not None and name not in loss.output_activations:
         fitting = " or ".join(f'"{fit}"' for fit in loss.output_activations)
-        message = f"{loss.type_name()} needs an output with activation {fitting}, the last layer has {name}"
-        problems.append(Problem(f"layers[{index}].activation", message))
+        last = f"the last layer has {name}" if activation else "the last layer has none"
+        message = f"{loss.type_name()} needs an output with activation {fitting}, {last}"
+        return [Problem(_activation_place(experiment), message)]
+    if name == "step" and loss.fuses_with != "step":
+        return [Problem("training.loss", f'{loss.type_name()} learns nothing through a step: use loss = "perceptron"')]
+    return []
 
+
+def _unit_problems(experiment: Experiment, info: DataInfo, units: int) -> list[Problem]:
+    loss, activation = experiment.training.loss, last_activation(experiment)
     wanted = _wanted_units(info)
+    if activation is not None and activation.type_name() in ("softmax", "log_softmax") and units == 1:
+        always = f"{activation.type_name()} over one unit is always {1 if activation.type_name() == 'softmax' else 0}"
+        several = f"set units = {wanted[0]}, one for each class (one sigmoid unit is for two classes)"
+        advice = several if info.task == "categorical" else f"use {ADVICE[info.task]}"
+        return [Problem(_activation_place(experiment), f"{always}: {advice}")]
     if units not in wanted:
         what = {
             "binary": "two classes need 1 unit (or 2 with softmax)",
@@ -46,12 +66,34 @@ def output_problems(experiment: Experiment, info: DataInfo, shape: Shape) -> lis
             "multi_label": f"the data has {len(info.classes)} labels",
             "regression": f"the data has {info.targets} value{'s' * (info.targets > 1)} to predict",
         }[info.task]
-        message = f"{what}, the output has {units}: set units = {wanted[0]}"
-        problems.append(Problem(f"layers[{index}].units", message))
-    elif info.task == "binary" and loss.targets == "labels" and units == 1:
+        layer = _layer_with_units(experiment)
+        if layer is None:
+            place, remedy = f"layers[{len(experiment.layers) - 1}]", "end with a dense layer of"
+        else:
+            place, remedy = f"layers[{layer}].units", "set"
+        return [Problem(place, f"{what}, the output has {units}: {remedy} units = {wanted[0]}")]
+    if info.task == "binary" and loss.targets == "labels" and units == 1:
         message = f"{loss.type_name()} needs one unit a class: set units = 2, or use {ADVICE['binary']}"
-        problems.append(Problem("training.loss", message))
-    return problems
+        return [Problem("training.loss", message)]
+    if isinstance(loss, CosineSimilarity) and units == 1:
+        return [Problem("training.loss", f"cosine_similarity of one unit is always 1 or -1: use {ADVICE[info.task]}")]
+    return []
+
+
+def _activation_place(experiment: Experiment) -> str:
+    place = f"layers[{len(experiment.layers) - 1}]"
+    return place + ".activation" if "activation" in type(experiment.layers[-1]).model_fields else place
+
+
+def _layer_with_units(experiment: Experiment) -> int | None:
+    """Return the place of the layer that sets how many outputs there are."""
+    for index in reversed(range(len(experiment.layers))):
+        layer = experiment.layers[index]
+        if "units" in type(layer).model_fields:
+            return index
+        if not layer.keeps_shape:
+            return None
+    return None
 
 
 def training_problems(experiment: Experiment, info: DataInfo) -> list[Problem]:
@@ -62,17 +104,21 @@ def training_problems(experiment: Experiment, info: DataInfo) -> list[Problem]:
         place = f"training.metrics[{index}]"
         if info.task not in metric.tasks:
             problems.append(Problem(place, f"{metric.label} has no meaning for {_task(info)} data: take it out"))
+        elif isinstance(metric, TopK) and metric.k >= len(info.classes):
+            message = f"{metric.label} of {len(info.classes)} classes is always 1: set k below {len(info.classes)}"
+            problems.append(Problem(place, message))
         if metric.label in labels:
             problems.append(Problem(place, f"{metric.label} stands there twice: take one out"))
         labels.add(metric.label)
 
     known = labels | {f"val_{label}" for label in labels}
-    monitors = [("training.early_stopping.monitor", training.early_stopping)] if training.early_stopping else []
-    schedule = training.optimizer.learning_rate
-    if hasattr(schedule, "monitor"):
-        monitors.append(("training.optimizer.learning_rate.monitor", schedule))
-    for place, monitored in monitors:
-        monitor = monitored.monitor
+    monitors = {
+        "training.early_stopping.monitor": getattr(training.early_stopping, "monitor", None),
+        "training.optimizer.learning_rate.monitor": getattr(training.optimizer.learning_rate, "monitor", None),
+    }
+    for place, monitor in monitors.items():
+        if monitor is None:
+            continue
         if monitor not in known:
             hint = did_you_mean(monitor, known) or f"; known here: {', '.join(sorted(known))}"
             problems.append(Problem(place, f"no result is named '{clean_text(monitor, 60)}'{hint}"))

@@ -1,4 +1,4 @@
-"""Looks at an experiment file before it is parsed: a parser needs minutes and gigabytes for some small hostile files."""
+"""Looks at an experiment file before it is parsed: some small hostile files keep a parser busy for minutes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ MOST_KEY_PARTS = 8
 MOST_NESTING = 16
 MOST_DIGITS = 400
 
+# Closing quotes are optional, so that no start of a string is tried twice: the time stays proportional to the length.
 _QUOTED = re.compile(
-    r'"""(?:[^"\\]|\\.|"(?!""))*+"""'
-    r"|'''(?:[^']|'(?!''))*+'''"
-    r'|"(?:[^"\\\n]|\\.)*+"'
-    r"|'[^'\n]*+'"
+    r'"""(?:[^"\\]|\\.?|"(?!""))*+(?:"{3,5})?+'
+    r"|'''(?:[^']|'(?!''))*+(?:'{3,5})?+"
+    r'|"(?:[^"\\\n]|\\.?)*+"?'
+    r"|'[^'\n]*+'?"
     r"|#[^\n]*+",
     re.DOTALL,
 )
 _LONG_KEY = re.compile(rf'(?<![\w"-])(?:[\w-]++|"")(?:[ \t]*+\.[ \t]*+(?:[\w-]++|"")){{{MOST_KEY_PARTS},}}')
-_LONG_NUMBER = re.compile(rf"[0-9_]{{{MOST_DIGITS},}}")
+_LONG_NUMBER = re.compile(rf"0[xob][0-9A-Fa-f_]{{{MOST_DIGITS},}}|(?<![0-9_])[0-9_]{{{MOST_DIGITS},}}")
 
 
 def read_guarded(path: Path) -> str:
@@ -34,28 +35,31 @@ def read_guarded(path: Path) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ExperimentError([Problem("", f"cannot be read: {error.strerror}")], source) from None
+    except FileNotFoundError:
+        hint = "there is no such file; 'tuilab models' lists the ready-made experiments"
+        raise ExperimentError([Problem("", hint)], source) from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else clean_text(str(error))
+        raise ExperimentError([Problem("", f"cannot be read: {reason}")], source) from None
     if len(raw) > MOST_BYTES:
         raise ExperimentError([Problem("", f"is larger than {MOST_BYTES // 1024} KiB: not an experiment file")], source)
     try:
-        text = raw.decode("utf-8")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ExperimentError([Problem("", "is not UTF-8 text: not an experiment file")], source) from None
-    problem = absurdity(text)
-    if problem:
+    if problem := absurdity(text):
         raise ExperimentError([problem], source)
     return text
 
 
 def absurdity(text: str) -> Problem | None:
     """Return what makes `text` unfit to be parsed, or None; takes time in proportion to its length."""
-    bare = _QUOTED.sub(lambda match: "" if match[0].startswith("#") else '""', text)
-    long = _LONG_KEY.search(bare)
-    if long:
-        return Problem(f"line {bare.count(chr(10), 0, long.start()) + 1}", f"a key has more than {MOST_KEY_PARTS} parts")
+    bare = _QUOTED.sub(lambda match: "" if match[0].startswith("#") else '""' + "\n" * match[0].count("\n"), text)
+    if long := _LONG_KEY.search(bare):
+        line = bare.count("\n", 0, long.start()) + 1
+        return Problem(f"line {line}", f"a key has more than {MOST_KEY_PARTS} parts")
     if _LONG_NUMBER.search(bare):
-        return Problem("", f"a number has more than {MOST_DIGITS} digits")
+        return Problem("", f"a number has {MOST_DIGITS} digits or more")
     depth = 0
     for match in re.finditer(r"[\[\]{}]", bare):
         depth += 1 if match[0] in "[{" else -1

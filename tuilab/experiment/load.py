@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -10,45 +11,53 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tuilab.blocks.block import Block
 from tuilab.errors import ExperimentError, Problem, UsageError
 from tuilab.experiment.document import Experiment
-from tuilab.experiment.guard import absurdity, read_guarded
-from tuilab.experiment.problems import problems_of
+from tuilab.experiment.guard import MOST_KEY_PARTS, absurdity, read_guarded
+from tuilab.experiment.problems import Location, model_at, place, problems_of
 from tuilab.experiment.ready_made import ready_made_path
-from tuilab.text import clean_text
+from tuilab.text import as_written, clean_text
+
+_PART = r"[^.\[\]=]+(?:\[[^.\[\]=]+\])*"
+OVERRIDE = re.compile(rf"{_PART}(?:\.{_PART})*=.*", re.DOTALL)
+"""A key of names and indices, an equals sign, a value."""
 
 
 def load_experiment(model: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     """Return the experiment of a .toml file or a ready-made one by name, with `key.path=value` overrides applied.
 
-    Raises ExperimentError with every problem in the file, UsageError for an unknown name or a malformed override.
+    A data.path starts from the folder of the file, in an override from the working folder. Raises ExperimentError with
+    every problem in the file, UsageError for an unknown name or a malformed override.
     """
     path = find_experiment(model)
     source = clean_text(str(model))
     document = parse(read_guarded(path), source)
-    if isinstance(document.get("data"), dict) and isinstance(document["data"].get("path"), str):
-        document["data"]["path"] = str((path.parent / document["data"]["path"]).resolve())
+    _start_path_from(path.parent, document)
     for override in overrides:
         apply_override(document, override)
+    _start_path_from(Path(), document)
     return make_experiment(document, source)
+
+
+def _start_path_from(folder: Path, document: dict[str, Any]) -> None:
+    data = document.get("data")
+    if isinstance(data, dict) and isinstance(data.get("path"), str):
+        data["path"] = os.path.abspath(folder / data["path"])
 
 
 def find_experiment(model: str | Path) -> Path:
     """Return the file meant by `model`: a path that exists, or the name of a ready-made experiment."""
     path = Path(model)
-    if path.suffix == ".toml" or path.is_file():
-        return path
-    return ready_made_path(str(model))
+    return path if path.suffix == ".toml" or os.path.isfile(path) else ready_made_path(str(model))
 
 
 def parse(text: str, source: str = "") -> dict[str, Any]:
     """Return the tables of an experiment file; raises ExperimentError with line and column where it is not TOML."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ExperimentError([Problem("", f"is not valid TOML: {clean_text(str(error))}")], source) from None
     except (ValueError, RecursionError) as error:
-        raise ExperimentError([Problem("", f"cannot be parsed: {clean_text(str(error))}")], source) from None
+        raise ExperimentError([Problem("", f"is not valid TOML: {clean_text(str(error))}")], source) from None
 
 
 def make_experiment(document: dict[str, Any], source: str = "") -> Experiment:
@@ -62,42 +71,55 @@ def make_experiment(document: dict[str, Any], source: str = "") -> Experiment:
 def apply_override(document: dict[str, Any], override: str) -> None:
     """Set one value in `document`: `training.epochs=3`, `layers[0].units=64`, `training.optimizer.learning_rate=0.1`.
 
-    The value is read as TOML where it is TOML, otherwise as text. A block that stands there as a bare name becomes a
-    table when one of its settings is set.
+    The value is read as TOML where it is TOML, otherwise as text. A block that stands there as a bare name, or by
+    default, becomes a table when one of its settings is set.
     """
-    key, equals, text = override.partition("=")
-    parts: list[str] = re.findall(r"[^.\[\]]+", key.strip())
-    if not equals or not parts or len(parts) > 8:
+    key, _, text = override.partition("=")
+    *parts, last = re.findall(r"[^.\[\]]+", key.strip()) or [""]
+    if not OVERRIDE.fullmatch(override) or len(parts) >= MOST_KEY_PARTS:
         raise UsageError(f"--set {clean_text(override)}: write key=value, for example --set training.epochs=3")
     value = read_value(text.strip())
     holder: Any = document
-    for depth, part in enumerate(parts):
-        last = depth == len(parts) - 1
-        where = clean_text(".".join(parts[: depth + 1]))
-        if isinstance(holder, list):
-            if not part.isdecimal() or int(part) >= len(holder):
-                raise UsageError(f"--set {where}: there are entries 0 to {len(holder) - 1}")
-            index: Any = int(part)
-        elif isinstance(holder, dict):
-            index = part
-        else:
-            raise UsageError(f"--set {where}: the value before it has no settings")
-        if last:
-            holder[index] = value
-        else:
-            inner = holder[index] if isinstance(holder, list) else holder.setdefault(index, {})
-            if isinstance(inner, str):
-                inner = holder[index] = {"type": inner}
-            holder = inner
+    location: Location = ()
+    for part in parts:
+        location = (*location, _key(holder, part, location))
+        holder = _settings_at(location, holder, document)
+    holder[_key(holder, last, location)] = value
+
+
+def _key(holder: Any, part: str, location: Location) -> int | str:
+    """Return `part` as a key of `holder`, which stands at `location`; raises UsageError where it cannot be one."""
+    if isinstance(holder, dict):
+        return part
+    here = place(location)
+    if not isinstance(holder, list):
+        raise UsageError(f"--set {here}.{clean_text(part, 60)}: {here} is {as_written(holder)}, it has no settings")
+    if not re.fullmatch("[0-9]{1,6}", part) or int(part) >= len(holder):
+        entries = f"has the entries 0 to {len(holder) - 1}" if holder else "has no entries"
+        raise UsageError(f"--set {here}[{clean_text(part, 60)}]: {here} {entries}")
+    return int(part)
+
+
+def _settings_at(location: Location, holder: Any, document: dict[str, Any]) -> Any:
+    """Return what `holder` has at `location`: a bare name as a table, a missing block as the table of its default."""
+    key = location[-1]
+    if isinstance(key, str) and key not in holder:
+        model = model_at(location[:-1], Experiment, document)
+        field = model.model_fields.get(key) if model else None
+        name = field.default.type_name() if field and isinstance(field.default, Block) else None
+        holder[key] = {"type": name} if name else {}
+    elif isinstance(holder[key], str):
+        holder[key] = {"type": holder[key]}
+    return holder[key]
 
 
 def read_value(text: str) -> Any:
     """Return a value typed on the command line: TOML where it is TOML, otherwise the text itself."""
     document = f"value = {text}"
-    if absurdity(document):
-        raise UsageError(f"--set …={clean_text(text, 40)}: the value is too deep or too long")
+    if problem := absurdity(document):
+        raise UsageError(f"--set …={clean_text(text, 40)}: {problem.message}")
     try:
         parsed = tomllib.loads(document)
-    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
-        return text
+    except (ValueError, RecursionError):
+        return float(text) if re.fullmatch(r"[+-]?([0-9]+\.|\.[0-9]+)", text) else text
     return parsed["value"] if set(parsed) == {"value"} else text

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.arrays import Shape
+from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.layers.layer import Layer, Parameter
 from tuilab.blocks.metrics import Outputs
 from tuilab.errors import ExperimentError, Problem
 from tuilab.experiment.document import Experiment
-from tuilab.experiment.fit import output_problems, training_problems
+from tuilab.experiment.fit import last_activation, output_problems, training_problems
+from tuilab.text import clean_text
 
 
 @dataclass(frozen=True)
@@ -61,25 +62,34 @@ def plan(experiment: Experiment, info: DataInfo) -> Plan:
     for index, layer in enumerate(experiment.layers):
         name = layer.name or f"{layer.type_name()}_{index + 1}"
         if name in names:
-            problems.append(Problem(f"layers[{index}].name", f"layers[{names[name]}] has the name '{name}' already"))
+            message = f"layers[{names[name]}] has the name '{name}' already: choose another"
+            problems.append(Problem(f"layers[{index}].name", message))
         names[name] = index
         try:
             output = layer.output_shape(shape)
-            layers.append(PlannedLayer(name, layer, shape, output, tuple(layer.parameters(shape))))
+            parameters = tuple(layer.parameters(shape))
+            for parameter in parameters:
+                if parameter.constraint is not None:
+                    parameter.constraint.check(parameter.shape)
+            layers.append(PlannedLayer(name, layer, shape, output, parameters))
         except ValueError as error:
-            problems.append(Problem(f"layers[{index}]", f"{layer.type_name()} {error}"))
+            problems.append(Problem(f"layers[{index}]", clean_text(f"{layer.type_name()} {error}")))
             break
         shape = output
     else:
         problems += output_problems(experiment, info, shape)
     problems += training_problems(experiment, info)
     if problems:
-        raise ExperimentError(problems, experiment.name)
-    activation = experiment.layers[-1].output_activation()
-    last = activation.type_name() if activation else "linear"
-    scores = experiment.training.loss.targets == "signs" and last not in ("sigmoid", "hard_sigmoid", "step", "softmax")
-    fused = activation is not None and experiment.training.loss.fuses_with == last
-    return Plan(input_shape(experiment, info), tuple(layers), Outputs(info.task, shape[0], 0.0 if scores else 0.5), fused)
+        raise ExperimentError(problems, clean_text(experiment.name))
+    loss, activation, fusing = (
+        experiment.training.loss,
+        last_activation(experiment),
+        layers[-1].layer.output_activation(),
+    )
+    fused = fusing is not None and loss.fuses_with == fusing.type_name()
+    probabilities = activation is not None and activation.type_name() in ("sigmoid", "hard_sigmoid", "step", "softmax")
+    threshold = 0.0 if loss.targets == "signs" and not probabilities else 0.5
+    return Plan(input_shape(experiment, info), tuple(layers), Outputs(info.task, shape[0], threshold), fused)
 
 
 def input_shape(experiment: Experiment, info: DataInfo) -> Shape:

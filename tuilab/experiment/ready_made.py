@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tuilab
 from tuilab.errors import UsageError
 from tuilab.text import clean_text, did_you_mean
 
 
 def models_folder() -> Path:
     """Return the folder that holds the ready-made experiments."""
-    package = Path(tuilab.__file__).parent
+    package = Path(__file__).parents[1]
     inside = package / "models"
     return inside if inside.is_dir() else package.parent / "models"
 

@@ -59,11 +59,18 @@ def _inline(value: Any) -> Any:
 
 
 def short(block: Block) -> str:
-    """Return a block in a few characters for tables: its name, and the settings that differ from their defaults."""
-    defaults = {name: field.default for name, field in type(block).model_fields.items()}
+    """Return a block in a few characters for tables: its type, and the settings that differ from their defaults."""
     changed = [
-        short(value) if isinstance(value, Block) else f"{value:g}" if isinstance(value, float) else str(value)
-        for name in defaults
-        if (value := getattr(block, name)) != defaults[name] and value is not None
+        _short_setting(name, value)
+        for name, field in type(block).model_fields.items()
+        if name != "name" and (value := getattr(block, name)) != field.default and value is not None
     ]
     return " ".join([block.type_name(), *changed])
+
+
+def _short_setting(name: str, value: Any) -> str:
+    if isinstance(value, Block):
+        return short(value)
+    if isinstance(value, bool):
+        return f"{name} = {str(value).lower()}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -47,10 +48,10 @@ class RunDirectory:
 
     def checkpoint(self) -> Path:
         """Return the newest checkpoint; raises UsageError where there is none."""
-        found = sorted(self.path.glob("checkpoints/step-*"))
+        found = [path for path in self.path.glob("checkpoints/step-*") if path.name[5:].isdecimal()]
         if not found:
             raise UsageError(f"run {clean_text(self.name)} has no checkpoint: it ended before one was written")
-        return found[-1]
+        return max(found, key=lambda path: int(path.name[5:]))
 
     def read_json(self, name: str) -> Any:
         """Return what the file `name` of this run holds; raises UsageError where it is not there or foreign."""
@@ -144,8 +145,9 @@ def storage(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         place = clean_text(str(error.filename or folder))
-        reason = (error.strerror or str(error)).lower()
-        raise StorageError(f"{place}: {reason}; free some space or choose another folder with --runs DIR") from None
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = f"{'free some space, or ' if full else ''}choose another folder with --runs DIR"
+        raise StorageError(f"{place}: {(error.strerror or str(error)).lower()}; {remedy}") from None
 
 
 def sync(path: Path) -> None:

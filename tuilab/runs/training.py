@@ -18,12 +18,14 @@ from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.measures import Measures, evaluate
 from tuilab.engine.network import Network
 from tuilab.engine.trainer import Trainer
+from tuilab.errors import UsageError
 from tuilab.experiment.document import Experiment
 from tuilab.experiment.load import load_experiment
 from tuilab.experiment.plan import plan
 from tuilab.experiment.save import to_toml
 from tuilab.runs.directory import RunDirectory, create_run
 from tuilab.runs.weights import load_weights, save_weights
+from tuilab.text import clean_text
 
 WEIGHTS = "weights.safetensors"
 
@@ -92,8 +94,11 @@ class TrainedRun:
         self.run = run
         self.experiment = load_experiment(run.experiment_file)
         facts = run.read_json("data.json")
-        self.info = DataInfo.from_dict(facts["info"])
-        self.scaling = Scaling.from_dict(facts["scaling"]) if facts["scaling"] else None
+        try:
+            self.info = DataInfo.from_dict(facts["info"])
+            self.scaling = Scaling.from_dict(facts["scaling"]) if facts["scaling"] else None
+        except (KeyError, TypeError, ValueError):
+            raise UsageError(f"{clean_text(str(run.path / 'data.json'))}: is damaged or not a file of a run") from None
         self.network = Network(
             NumpyKernels(),
             plan(self.experiment, self.info),

@@ -118,9 +118,9 @@ class BoundNormalization(BoundLayer):
         ops = self.site.ops
         xp = ops.xp
         with ops.scratch(dnormalized) as product, ops.scratch(inverse) as mean, ops.scratch(inverse) as slope:
-            xp.mean(dnormalized, axis=axis, keepdims=True, out=mean)
+            self.mean_along(axis, dnormalized, mean)
             xp.multiply(dnormalized, self.normalized, out=product)
-            xp.mean(product, axis=axis, keepdims=True, out=slope)
+            self.mean_along(axis, product, slope)
             xp.multiply(self.normalized, slope, out=product)
             xp.subtract(dnormalized, mean, out=dnormalized)
             xp.subtract(dnormalized, product, out=dnormalized)
@@ -130,13 +130,18 @@ class BoundNormalization(BoundLayer):
         """Write mean, variance and 1 / √(variance + epsilon) of `x` along `axis`, and x normalized by them."""
         ops = self.site.ops
         xp = ops.xp
-        xp.mean(x, axis=axis, keepdims=True, out=mean)
+        self.mean_along(axis, x, mean)
         xp.subtract(x, mean, out=self.normalized)
         with ops.scratch(x) as square:
             xp.multiply(self.normalized, self.normalized, out=square)
-            xp.mean(square, axis=axis, keepdims=True, out=variance)
+            self.mean_along(axis, square, variance)
         self.invert(variance, inverse)
         xp.multiply(self.normalized, inverse, out=self.normalized)
+
+    def mean_along(self, axis: int, values: Array, out: Array) -> None:
+        """Write the mean of `values` along `axis`; `xp.mean` would divide in double precision, through buffers."""
+        self.site.ops.xp.sum(values, axis=axis, keepdims=True, out=out)
+        self.site.ops.xp.divide(out, values.shape[axis], out=out)
 
     def invert(self, variance: Array, inverse: Array) -> None:
         xp = self.site.ops.xp

@@ -1,0 +1,74 @@
+"""Runs the real command in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CONTROL = {chr(code) for code in range(32)} - {"\n"}
+
+
+@dataclass
+class Outcome:
+    """What a finished command left."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+@dataclass
+class Tuilab:
+    """The command with a home, runs and data of its own."""
+
+    folder: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name not in ("TUILAB_DATA", "NO_COLOR")}
+        own = {"HOME": str(self.folder), "TUILAB_RUNS": str(self.runs), "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+        return {**kept, **own, **more}
+
+    def __call__(self, *arguments: str | Path, code: int | None = 0, **environment: str) -> Outcome:
+        """Run `tuilab ARGUMENTS` and return what it left; it must end with `code` and write no control character."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tuilab", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=self.folder,
+            env=self.environment(**environment),
+        )
+        outcome = Outcome(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in outcome.stderr, outcome.stderr
+        assert not CONTROL & set(outcome.stdout + outcome.stderr), repr(outcome)
+        assert code is None or outcome.code == code, outcome
+        return outcome
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def run_names(self) -> list[str]:
+        """Everything in the runs folder, hidden leftovers included."""
+        return sorted(path.name for path in self.runs.iterdir()) if self.runs.exists() else []
+
+
+@pytest.fixture
+def tuilab(tmp_path: Path) -> Tuilab:
+    return Tuilab(tmp_path)

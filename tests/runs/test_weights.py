@@ -1,0 +1,64 @@
+"""Weights on disk: what is read is what was written, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tuilab.blocks.datasets import DataInfo
+from tuilab.engine.kernels.numpy import NumpyKernels
+from tuilab.engine.network import Network
+from tuilab.errors import UsageError
+from tuilab.experiment.load import load_experiment
+from tuilab.experiment.plan import plan
+from tuilab.runs.weights import load_weights, save_weights
+
+IRIS = DataInfo(input_shape=(4,), task="categorical", classes=("a", "b", "c"))
+
+
+def network(seed: int) -> Network:
+    experiment = load_experiment("iris-8-8-3")
+    return Network(NumpyKernels(), plan(experiment, IRIS), experiment.training.loss, 8, "float32", seed)
+
+
+def test_a_round_trip_is_exact(tmp_path: Path) -> None:
+    one, other = network(1), network(2)
+    assert one.arena.values.tobytes() != other.arena.values.tobytes()
+    save_weights(one, tmp_path / "weights")
+    load_weights(other, tmp_path / "weights")
+    assert one.arena.values.tobytes() == other.arena.values.tobytes()
+
+
+def test_new_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save_weights(network(1), tmp_path / "weights")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    save_weights(network(1), path)
+    good = load_file(path)
+    ours = network(2)
+    before = ours.arena.values.tobytes()
+    cases = {
+        "dense_3/bias is missing": {name: value for name, value in good.items() if name != "dense_3/bias"},
+        "extra is not in this network": {**good, "extra": np.zeros(3, "float32")},
+        r"dense_1/kernel is \(8, 4\), not \(4, 8\)": {**good, "dense_1/kernel": np.zeros((8, 4), "float32")},
+    }
+    for message, tensors in cases.items():
+        save_file(tensors, path)
+        with pytest.raises(UsageError, match=message):
+            load_weights(ours, path)
+        assert ours.arena.values.tobytes() == before
+    for junk in (b"", b"\xff" * 64, (2**40).to_bytes(8, "little") + b"{}"):
+        path.write_bytes(junk)
+        with pytest.raises(UsageError, match="cannot be read as weights"):
+            load_weights(ours, path)

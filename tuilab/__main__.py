@@ -1,0 +1,5 @@
+"""`python -m tuilab`: the same as `tuilab`."""
+
+from tuilab.cli.main import main
+
+main()
