@@ -43,9 +43,10 @@ def print_table(header: Sequence[str] | None, rows: Sequence[Sequence[str]], rig
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-        if room >= 24 and len(line[-1]) > room:
-            first, *rest = textwrap.wrap(line[-1], room)
-            cells[-1] = first + "".join(f"\n{' ' * before}{more}" for more in rest)
+        if len(line[-1]) > room:
+            indent = before if room >= 30 else 4
+            folded = textwrap.wrap(line[-1], before + room - indent)
+            cells[-1] = ("" if indent == before else "\n" + " " * indent) + f"\n{' ' * indent}".join(folded)
         print("  ".join(cells).rstrip())
 
 

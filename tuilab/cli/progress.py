@@ -40,13 +40,13 @@ def _show_bar(events: Iterable[Event], experiment: Experiment) -> None:
 
     columns = (
         TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         TextColumn("{task.fields[results]}", markup=False),
         TextColumn("{task.fields[speed]}"),
         TextColumn("{task.fields[left]} left"),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, refresh_per_second=10) as progress:
+    with Progress(*columns, console=console, refresh_per_second=10, expand=True) as progress:
         validation: dict[str, float] = {}
         for event in events:
             if isinstance(event, TrainingStarted):
@@ -58,7 +58,7 @@ def _show_bar(events: Iterable[Event], experiment: Experiment) -> None:
                     bar,
                     completed=event.step,
                     epoch=event.epoch,
-                    results=_results({**event.results, **validation}, console.width),
+                    results=_results({**event.results, **validation}, console.width - 47),
                     speed=f"{event.samples / event.seconds:,.0f} samples/s",
                     left=clock(event.seconds / event.step * (steps - event.step)),
                 )
@@ -71,11 +71,15 @@ def _title(event: TrainingStarted, experiment: Experiment) -> str:
     return f"{name}: {event.parameters:,} parameters, {event.samples:,} samples, on {event.device}"
 
 
-def _results(results: Mapping[str, float], width: int = 200) -> str:
-    """The results in a line, as many as leave room for a bar; the losses and the first metric come first."""
-    room = max(1, (width - 62) // 18)
-    ordered = sorted(results, key=lambda label: label.removeprefix("val_") != "loss")
-    return "  ".join(
-        f"{clean_text(label)} {number(results[label])}"
-        for label in list(results if room >= len(results) else ordered)[:room]
-    )
+def _results(results: Mapping[str, float], room: int = 1000) -> str:
+    """The results in a line: losses and first metric first, and no more than fit into `room` characters."""
+    labels = sorted(results, key=lambda label: label.startswith("val_"))  # keeps the order within each half
+    trained = [label for label in labels if not label.startswith("val_")]
+    order = [*trained[:2], *(label for label in labels if label.removeprefix("val_") in trained[:2]), *labels]
+    parts: list[str] = []
+    for label in dict.fromkeys(order):
+        part = f"{clean_text(label)} {number(results[label])}"
+        if parts and sum(map(len, parts)) + len(parts) + len(part) > room:
+            break
+        parts.append(part)
+    return " ".join(parts) if room < 1000 else "  ".join(parts)

@@ -54,7 +54,7 @@ def _stop_on_signals(training: RecordedTraining) -> None:
     """End after the current step on the first SIGINT or SIGTERM, at once on the second."""
 
     def stop(number: int, _: object) -> None:
-        training.trainer.stop(f"stopped by {signal.Signals(number).name}")
+        training.trainer.stop(f"{signal.Signals(number).name} was received")
         signal.signal(number, signal.default_int_handler)
 
     signal.signal(signal.SIGINT, stop)
