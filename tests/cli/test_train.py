@@ -45,7 +45,7 @@ def test_json_has_the_promised_form(tuilab: Tuilab) -> None:
     result = done.json
     assert list(result) == [
         *("run", "status", "device", "parameters", "epochs", "steps", "seconds", "samples_per_second"),
-        *("best_epoch", "reason", "train", "validation", "test"),
+        *("best_epoch", "best_checkpoint", "reason", "train", "validation", "test"),
     ]
     assert (result["device"], result["parameters"], result["epochs"], result["steps"]) == ("cpu", 139, 2, 28)
     assert "epoch 2/2" in done.stderr
@@ -57,6 +57,7 @@ def test_a_run_holds_experiment_weights_and_results(tuilab: Tuilab) -> None:
     experiment = tomllib.loads((run / "experiment.toml").read_text())
     assert (experiment["seed"], experiment["training"]["epochs"]) == (5, 2)
     assert experiment["training"]["optimizer"]["beta_1"] == 0.9, "defaults are written out"
+    assert result["best_checkpoint"] == "step-000028"
     weights = load_file(run / "checkpoints" / "step-000028" / "weights.safetensors")
     assert {name: value.shape for name, value in weights.items()} == {
         "dense_1/kernel": (4, 8),
@@ -70,6 +71,17 @@ def test_a_run_holds_experiment_weights_and_results(tuilab: Tuilab) -> None:
     assert [epoch["epoch"] for epoch in stored.pop("history")] == [1, 2]
     assert stored == result
     assert tuilab.run_names() == [result["run"]]
+
+
+def test_the_best_epoch_is_kept(tuilab: Tuilab) -> None:
+    result = tuilab("train", "overfit", "--epochs", "60", "--json").json
+    assert result["best_epoch"] < 60
+    history = json.loads((tuilab.runs / result["run"] / "result.json").read_text())["history"]
+    lowest = min(epoch["val_loss"] for epoch in history)
+    assert history[result["best_epoch"] - 1]["val_loss"] == lowest
+    best = tuilab("evaluate", "last", "--best", "--json").json
+    assert best["validation"]["loss"] == pytest.approx(lowest)
+    assert tuilab("evaluate", "last", "--json").json["validation"]["loss"] > lowest
 
 
 def test_a_run_can_be_trained_again_from_its_own_file(tuilab: Tuilab) -> None:

@@ -25,7 +25,8 @@ def file(tmp_path: Path) -> Path:
 
 def arrays(file: Path, **parts: np.ndarray) -> tuple[DataInfo, list]:
     np.savez_compressed(file, **parts)
-    info, samples = read_archive(file)
+    info, found = read_archive(file)
+    samples = list(found.values())
     assert info == describe_archive(file)
     for x, y in samples:
         assert x.shape == (len(y), *info.input_shape)
@@ -214,3 +215,14 @@ def test_no_damage_gets_through_as_anything_else_than_data_error(file: Path, dat
     for read in (read_archive, describe_archive):
         with suppress(DataError):
             read(file)
+
+
+def test_parts_by_name(file: Path) -> None:
+    parts = {"train": 4, "val": 2, "test": 3}
+    arrays = {f"x_{part}": np.zeros((size, 5), "float32") for part, size in parts.items()}
+    np.savez(file, **arrays, **{f"y_{part}": np.arange(size) % 2 for part, size in parts.items()})
+    assert {part: len(x) for part, (x, _) in read_archive(file)[1].items()} == parts
+    arrays["y_train"] = np.arange(4) % 2
+    np.savez(file, **arrays)
+    with pytest.raises(DataError, match="y_val"):
+        read_archive(file)

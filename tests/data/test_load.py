@@ -277,3 +277,27 @@ def test_describe_reads_no_named_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_bytes", forbidden)
     for name, block in Dataset.registry.items():
         assert describe(DataSettings(dataset=name)) == block().info()
+
+
+def test_tables_of_their_own_for_validation_and_test(tmp_path: Path) -> None:
+    def table(name: str, rows: str) -> str:
+        (tmp_path / name).write_text(f"size,colour,kind\n{rows}")
+        return str(tmp_path / name)
+
+    train = table("train.csv", "1,red,b\n2,blue,a\n3,red,a\n4,blue,b\n")
+    validation, test = table("validation.csv", "5,blue,b\n"), table("test.csv", "6,red,a\n7,red,b\n")
+    settings = DataSettings(path=train, target="kind", validation_path=validation, test_path=test)
+    data = load(settings, 0)
+    assert data.validation is not None
+    assert data.test is not None
+    assert len(data.train) == 4, "nothing is split off"
+    assert data.validation.features.tolist() == [[5, 1, 0]]
+    assert data.test.features.tolist() == [[6, 0, 1], [7, 0, 1]]
+    assert (data.validation.targets.tolist(), data.test.targets.tolist()) == ([1], [0, 1])
+    assert data.scaling is not None
+    assert data.scaling.offset[0] == 2.5, "of the training part alone"
+    table("test.csv", "6,green,a\n")
+    with pytest.raises(DataError, match="green"):
+        load(settings, 0)
+    with pytest.raises(ValueError, match=r"test_path goes with a \.csv file in path"):
+        DataSettings(path="own.npz", test_path=test)

@@ -39,6 +39,7 @@ Run: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="RUN", help="A run's name or the beginning of it, or 'last'.", autocompletion=complete_run),
 ]
+Best: TypeAlias = Annotated[bool, typer.Option("--best", help="Use the weights of the best epoch, not the last.")]
 Set: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: training.epochs=3, layers[0].units=64."),

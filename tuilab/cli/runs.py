@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuilab.cli.options import DataDir, Json, Run, Runs
+from tuilab.cli.options import Best, DataDir, Json, Run, Runs
 from tuilab.cli.output import number, print_json, print_table
 
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from tuilab.blocks.metrics import Outputs
 
 
-def evaluate(run: Run, runs: Runs = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+def evaluate(run: Run, best: Best = False, runs: Runs = None, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Measure a trained network on every part of its data."""
     from tuilab.data.load import load
     from tuilab.runs.directory import find_run, runs_folder
     from tuilab.runs.training import TrainedRun, finite
 
-    trained = TrainedRun(find_run(runs_folder(runs), run))
+    trained = TrainedRun(find_run(runs_folder(runs), run), best)
     data = load(trained.experiment.data, trained.experiment.seed, data_dir)
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     results = {name: finite(trained.evaluate(split)) for name, split in parts.items() if split}
@@ -35,6 +35,7 @@ def evaluate(run: Run, runs: Runs = None, data_dir: DataDir = None, as_json: Jso
 def predict(
     run: Run,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Samples: .csv with the features' names, .npy or .npz.")],
+    best: Best = False,
     runs: Runs = None,
     as_json: Json = False,
 ) -> None:
@@ -43,7 +44,7 @@ def predict(
     from tuilab.runs.directory import find_run, runs_folder
     from tuilab.runs.training import TrainedRun
 
-    trained = TrainedRun(find_run(runs_folder(runs), run))
+    trained = TrainedRun(find_run(runs_folder(runs), run), best)
     outputs = trained.predict(read_features(file, trained.info))
     predictions = [_prediction(row, trained.network.plan.outputs, trained.info.classes) for row in outputs]
     if as_json:

@@ -1,4 +1,5 @@
-"""The user's own arrays: an .npz file with x_train and y_train and, where there is a test part, x_test and y_test.
+"""The user's own arrays: an .npz file with x_train and y_train and, where there are such parts, x_val and y_val, x_test
+and y_test.
 
 x: (n, features), (n, height, width) or (n, height, width, channels); bytes stay bytes, other numbers become float32.
 y: whole numbers from 0, or texts, are classes, and so is (n, classes) of 0 and 1 with a single 1 a row; any other
@@ -33,16 +34,17 @@ def describe_archive(path: Path) -> DataInfo:
         return _info(archive.read("y_train"), shape[1:], f"{shown(path)}, y_train")
 
 
-def read_archive(path: Path) -> tuple[DataInfo, list[tuple[HostArray, HostArray]]]:
-    """Return what `describe_archive` does; features and targets, as in a Split, of training and, if there, of test.
+def read_archive(path: Path) -> tuple[DataInfo, dict[str, tuple[HostArray, HostArray]]]:
+    """Return what `describe_archive` does; features and targets, as in a Split, of `train` and, if there, `val` and
+    `test`.
 
     Raises DataError with the place of what is missing or wrong.
     """
     with _Archive(path) as archive:
-        parts = ["train", "test"] if {"x_test", "y_test"} & archive.names else ["train"]
+        parts = ["train", *(part for part in ("val", "test") if {f"x_{part}", f"y_{part}"} & archive.names)]
         arrays = {name: archive.read(name) for part in parts for name in (f"x_{part}", f"y_{part}")}
     info = _info(arrays["y_train"], _with_channels(arrays["x_train"].shape)[1:], f"{shown(path)}, y_train")
-    samples = []
+    samples = {}
     for part in parts:
         x_place, y_place = f"{shown(path)}, x_{part}", f"{shown(path)}, y_{part}"
         x, y = as_features(arrays[f"x_{part}"], x_place), arrays[f"y_{part}"]
@@ -52,7 +54,7 @@ def read_archive(path: Path) -> tuple[DataInfo, list[tuple[HostArray, HostArray]
             )
         if y.shape[:1] != x.shape[:1]:
             raise DataError(f"{y_place}: has the shape {y.shape} for {len(x)} samples; there must be a target for each")
-        samples.append((x, _targets(y, info, y_place)))
+        samples[part] = (x, _targets(y, info, y_place))
     return info, samples
 
 

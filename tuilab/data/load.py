@@ -16,7 +16,7 @@ from tuilab.data.generated import generate
 from tuilab.data.idx import read_images
 from tuilab.data.scaling import rescaling, standardization
 from tuilab.data.split import check_classes, held_out
-from tuilab.data.table import describe_table, read_table
+from tuilab.data.table import describe_table, read_more, read_table
 
 if TYPE_CHECKING:
     from tuilab.experiment.document import DataSettings
@@ -29,6 +29,7 @@ class _Source:
     name: str
     info: DataInfo
     samples: Split
+    validation: Split | None = None
     test: Split | None = None
     splittable: bool = True
     normalization: Normalization = "standardize"
@@ -46,12 +47,13 @@ def describe(settings: DataSettings) -> DataInfo:
 def load(settings: DataSettings, seed: int, data_dir: Path | None = None) -> Data:
     """Return the data of an experiment, split by its seed. Raises DataError with the place and the remedy.
 
-    `test_split` applies to sets that bring no test part of their own, `validation_split` to what is left.
+    `test_split` applies where the data brings no test part of its own, `validation_split`, to what is left, where it
+    brings no validation part.
     """
     source = _read_named(settings.dataset, data_dir) if settings.dataset is not None else _read_own(settings)
-    train, validation, test = source.samples, None, source.test
+    train, validation, test = source.samples, source.validation, source.test
     split_test = source.splittable and test is None and settings.test_split > 0
-    split_validation = source.splittable and settings.validation_split > 0
+    split_validation = source.splittable and validation is None and settings.validation_split > 0
     check_classes(train.targets, source.info, source.name, least=2 if split_test or split_validation else 1)
     if split_test:
         generator = host_generator(seed, "test split")
@@ -88,10 +90,10 @@ def _read_named(dataset: Dataset, data_dir: Path | None) -> _Source:
         dataset.type_name(),
         dataset.info(),
         Split(features, targets),
-        test,
-        dataset.splittable,
-        dataset.default_normalization,
-        dataset.pixel_maximum,
+        test=test,
+        splittable=dataset.splittable,
+        normalization=dataset.default_normalization,
+        pixel_maximum=dataset.pixel_maximum,
     )
 
 
@@ -100,11 +102,16 @@ def _read_own(settings: DataSettings) -> _Source:
     name = shown(path)
     if path.suffix.lower() != ".npz":
         info, features, targets = read_table(path, settings.target)
-        return _Source(name, info, Split(features, targets))
+        validation, test = (
+            Split(*read_more(Path(more), settings.target, info)) if more else None
+            for more in (settings.validation_path, settings.test_path)
+        )
+        return _Source(name, info, Split(features, targets), validation, test)
     info, parts = read_archive(path)
-    samples, *test = (Split(features, targets) for features, targets in parts)
+    samples, validation, test = (Split(*parts[part]) if part in parts else None for part in ("train", "val", "test"))
+    assert samples is not None
     pixels = samples.features.dtype == "uint8"
-    return _Source(name, info, samples, test[0] if test else None, normalization="rescale" if pixels else "standardize")
+    return _Source(name, info, samples, validation, test, normalization="rescale" if pixels else "standardize")
 
 
 def _own_file(settings: DataSettings) -> Path:

@@ -42,11 +42,23 @@ def describe_table(path: Path, target: str | list[str] | None) -> DataInfo:
 def read_table(path: Path, target: str | list[str] | None) -> tuple[DataInfo, HostArray, HostArray]:
     """Return what `describe_table` does, features and targets as in a Split. Raises DataError."""
     info, targets = _plan(path, target)
+    return info, *_read(path, info, targets)
+
+
+def read_more(path: Path, target: str | list[str] | None, info: DataInfo) -> tuple[HostArray, HostArray]:
+    """Return features and targets of another file with the columns of the one that `info` describes. Raises
+    DataError, also where a text or a class is not in that one."""
+    names = [target] if isinstance(target, str) else list(dict.fromkeys(target or []))
+    classes = info.classes if info.task in ("binary", "categorical") else ()
+    return _read(path, info, [Column(name, classes) for name in names])
+
+
+def _read(path: Path, info: DataInfo, targets: list[Column]) -> tuple[HostArray, HostArray]:
     raw = read_columns(path, [*info.columns, *targets])
     features = one_hot(raw[:, : len(info.columns)], info.columns)
     if info.task in ("binary", "categorical"):
-        return info, features, raw[:, -1].astype(np.int64)
-    return info, features, raw[:, len(info.columns) :].astype(np.float32)
+        return features, raw[:, -1].astype(np.int64)
+    return features, raw[:, len(info.columns) :].astype(np.float32)
 
 
 def one_hot(table: HostArray, columns: Sequence[Column]) -> HostArray:

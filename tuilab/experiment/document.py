@@ -44,6 +44,8 @@ class DataSettings(BaseModel):
     dataset: Dataset | None = Field(None, description="A data set by name; 'tuilab datasets' lists them.")
     path: Line | None = Field(None, description="Your own .csv or .npz file instead, beside the experiment file.")
     target: str | list[str] | None = Field(None, description="Column (or columns) of the .csv file to predict.")
+    validation_path: Line | None = Field(None, description="A .csv file with the same columns for validation.")
+    test_path: Line | None = Field(None, description="A .csv file with the same columns for the test.")
     validation_split: float = Field(0.1, ge=0, lt=1, description="Share of the training samples kept for validation.")
     test_split: float = Field(0.2, ge=0, lt=1, description="Share kept for the test, where a set brings none.")
     batch_size: int = Field(32, gt=0, description="Samples a step.")
@@ -69,6 +71,9 @@ class DataSettings(BaseModel):
             raise ValueError(f"path must name a .csv or .npz file, got {as_written(self.path)}")
         elif suffix == ".npz" and self.target is not None:
             raise ValueError("target goes with a .csv file; y_train of an .npz file is predicted, take target out")
+        more = [name for name in ("validation_path", "test_path") if getattr(self, name) is not None]
+        if more and (self.path is None or not self.path.lower().endswith(".csv")):
+            raise ValueError(f"{more[0]} goes with a .csv file in path, take it out")
         return self
 
 

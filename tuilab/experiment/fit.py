@@ -8,7 +8,7 @@ from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.losses import CosineSimilarity
 from tuilab.blocks.metrics import TopK
 from tuilab.errors import Problem
-from tuilab.experiment.document import Experiment
+from tuilab.experiment.document import DataSettings, Experiment
 from tuilab.text import clean_text, did_you_mean
 
 ADVICE = {
@@ -122,7 +122,7 @@ def training_problems(experiment: Experiment, info: DataInfo) -> list[Problem]:
         if monitor not in known:
             hint = did_you_mean(monitor, known) or f"; known here: {', '.join(sorted(known))}"
             problems.append(Problem(place, f"no result is named '{clean_text(monitor, 60)}'{hint}"))
-        elif monitor.startswith("val_") and experiment.data.validation_split == 0:
+        elif monitor.startswith("val_") and not _may_validate(experiment.data):
             message = f'there is no validation part: set data.validation_split, or monitor = "{monitor[4:]}"'
             problems.append(Problem(place, message))
 
@@ -135,6 +135,11 @@ def training_problems(experiment: Experiment, info: DataInfo) -> list[Problem]:
                 message = f"the data has no class '{clean_text(name, 60)}'{hint}"
                 problems.append(Problem("training.class_weight", message))
     return problems
+
+
+def _may_validate(data: DataSettings) -> bool:
+    """Return whether there may be a validation part; what an .npz file brings is known only when it is read."""
+    return data.validation_split > 0 or data.validation_path is not None or (data.path or "").lower().endswith(".npz")
 
 
 def _wanted_units(info: DataInfo) -> tuple[int, ...]:

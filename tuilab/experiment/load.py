@@ -27,8 +27,8 @@ OVERRIDE = re.compile(rf"{_PART}(?:\.{_PART})*=.*", re.DOTALL)
 def load_experiment(model: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     """Return the experiment of a .toml file or a ready-made one by name, with `key.path=value` overrides applied.
 
-    A data.path starts from the folder of the file, in an override from the working folder. Raises ExperimentError with
-    every problem in the file, UsageError for an unknown name or a malformed override.
+    Paths in `data` start from the folder of the file, in an override from the working folder. Raises ExperimentError
+    with every problem in the file, UsageError for an unknown name or a malformed override.
     """
     path = find_experiment(model)
     source = clean_text(str(model))
@@ -42,8 +42,9 @@ def load_experiment(model: str | Path, overrides: Iterable[str] = ()) -> Experim
 
 def _start_path_from(folder: Path, document: dict[str, Any]) -> None:
     data = document.get("data")
-    if isinstance(data, dict) and isinstance(data.get("path"), str):
-        data["path"] = os.path.abspath(folder / data["path"])
+    for key in ("path", "validation_path", "test_path"):
+        if isinstance(data, dict) and isinstance(data.get(key), str):
+            data[key] = os.path.abspath(folder / data[key])
 
 
 def find_experiment(model: str | Path) -> Path:

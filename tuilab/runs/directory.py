@@ -46,11 +46,15 @@ class RunDirectory:
     def experiment_file(self) -> Path:
         return self.path / "experiment.toml"
 
-    def checkpoint(self) -> Path:
-        """Return the newest checkpoint; raises UsageError where there is none."""
+    def checkpoint(self, best: bool = False) -> Path:
+        """Return the newest checkpoint, or that of the best epoch; raises UsageError where there is none."""
         found = [path for path in self.path.glob("checkpoints/step-*") if path.name[5:].isdecimal()]
+        if best:
+            result = self.read_json("result.json")
+            wanted = result.get("best_checkpoint") if isinstance(result, dict) else None
+            found = [path for path in found if path.name == wanted]
         if not found:
-            raise UsageError(f"run {clean_text(self.name)} has no checkpoint: it ended before one was written")
+            raise UsageError(f"run {clean_text(self.name)} has no such checkpoint: it ended before one was written")
         return max(found, key=lambda path: int(path.name[5:]))
 
     def read_json(self, name: str) -> Any:

@@ -61,7 +61,8 @@ class RecordedTraining:
 
     def _complete(self, done: TrainingDone) -> None:
         trainer = self.trainer
-        self.run.write_checkpoint(done.step, {WEIGHTS: lambda path: save_weights(trainer.network, path)})
+        best = self._save_best()
+        last = self._save(done.step)
         data = trainer.data
         parts = {"train": data.train, "validation": data.validation, "test": data.test}
         result = {
@@ -74,12 +75,29 @@ class RecordedTraining:
             "seconds": round(done.seconds, 3),
             "samples_per_second": round(trainer.samples / done.seconds, 1) if done.seconds else None,
             "best_epoch": trainer.best.epoch or None,
+            "best_checkpoint": best or last,
             "reason": done.reason,
             **{name: finite(trainer.evaluate(split)) if split else None for name, split in parts.items()},
         }
         history = [{"epoch": epoch.epoch, **finite(epoch.results)} for epoch in trainer.history]
         self.run.write_json("result.json", {**result, "history": history})
         self.result = result
+
+    def _save(self, step: int) -> str:
+        network = self.trainer.network
+        return self.run.write_checkpoint(step, {WEIGHTS: lambda path: save_weights(network, path)}).name
+
+    def _save_best(self) -> str | None:
+        """Keep the weights of the best epoch; None where the training ended with them anyway."""
+        trainer, xp = self.trainer, self.trainer.device.ops.xp
+        values = trainer.network.arena.values
+        if not trainer.best.epoch or xp.array_equal(values, trainer.best_values):
+            return None
+        final = values.copy()
+        xp.copyto(values, trainer.best_values)
+        name = self._save(trainer.history[trainer.best.epoch - 1].step)
+        xp.copyto(values, final)
+        return name
 
 
 def finite(results: Any) -> dict[str, float | None]:
@@ -88,9 +106,9 @@ def finite(results: Any) -> dict[str, float | None]:
 
 
 class TrainedRun:
-    """A finished run, ready to evaluate and predict."""
+    """A finished run, ready to evaluate and predict, with its final weights or those of its best epoch."""
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, best: bool = False) -> None:
         self.run = run
         self.experiment = load_experiment(run.experiment_file)
         facts = run.read_json("data.json")
@@ -107,7 +125,7 @@ class TrainedRun:
             self.experiment.training.dtype,
             self.experiment.seed,
         )
-        load_weights(self.network, run.checkpoint() / WEIGHTS)
+        load_weights(self.network, run.checkpoint(best) / WEIGHTS)
 
     def predict(self, features: HostArray) -> HostArray:
         """Return the outputs for features as the data set stores them: (n, …) → (n, units)."""
