@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.metric import Task
 from tuilab.blocks.samples import Data, Scaling, Split
+from tuilab.engine import trainer as trainer_module
 from tuilab.engine.device import Device
-from tuilab.engine.events import Event
+from tuilab.engine.events import EpochDone, Event, StepsDone, TrainingDone
 from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.network import Network
 from tuilab.engine.trainer import Trainer
@@ -85,6 +87,30 @@ def train(experiment: Experiment, data: Data, **settings: Any) -> tuple[Trainer,
     """Return the trainer after its training, and everything that it told."""
     trainer = make_trainer(experiment, data, **settings)
     return trainer, list(trainer.run())
+
+
+def losses_of(events: list[Event]) -> list[float]:
+    return [loss for event in events if isinstance(event, StepsDone) for loss in event.losses]
+
+
+def end_of(events: list[Event]) -> TrainingDone:
+    assert isinstance(events[-1], TrainingDone)
+    return events[-1]
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, label: str, values: list[float]) -> None:
+    """Let the validation of epoch 1, 2, … give these values."""
+    queue = iter(values)
+    monkeypatch.setattr(trainer_module, "evaluate", lambda *_: {"loss": 1.0, label: next(queue)})
+
+
+def weights_by_epoch(trainer: Trainer) -> tuple[dict[int, bytes], list[Event]]:
+    weights, events = {}, []
+    for event in trainer.run():
+        events.append(event)
+        if isinstance(event, EpochDone):
+            weights[event.epoch] = trainer.network.arena.values.tobytes()
+    return weights, events
 
 
 EVERY_LAYER: list[dict[str, Any]] = [

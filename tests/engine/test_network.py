@@ -244,6 +244,36 @@ def test_parameters_by_name() -> None:
     assert sum(value.size for value in named.values()) == network.plan.parameter_count
 
 
+def test_two_layers_of_a_kind_draw_different_numbers() -> None:
+    layers = [*[{"type": "dropout", "rate": 0.5}] * 2, {"type": "dense", "units": 2}]
+    network = make_network(make_experiment(layers, "mean_squared_error"), make_info("regression", (1000,)))
+    once = network.layers[0].forward(np.ones((8, 1000), "float32"), training=True)
+    twice = network.layers[1].forward(once, training=True)
+    assert 0.2 < (twice > 0).mean() < 0.3
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_layer_writes_over_the_gradient_that_it_reads(name: str) -> None:
+    """numpy would make a copy where they overlap; other devices do not."""
+    network, x, labels = make(name)
+    seen = []
+
+    def watched(bound: Any, backward: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def run(dy: Any) -> Any:
+            dx = backward(dy)
+            seen.append(dx is None or np.shares_memory(dx, dy) == bound.passes_gradient)
+            return dx
+
+        return run
+
+    for bound in network.layers:
+        bound.backward = watched(bound, bound.backward)  # type: ignore[method-assign]
+    network.measure(x, labels, training=True)
+    network.backward()
+    assert seen
+    assert all(seen)
+
+
 def watch_backward(network: Network) -> list[tuple[int, bool]]:
     """Note each layer whose backward runs, and whether it gave an input gradient."""
     seen: list[tuple[int, bool]] = []

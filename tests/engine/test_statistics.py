@@ -68,11 +68,11 @@ def test_dead_units_of_a_relu() -> None:
 
 def test_saturated_outputs_of_a_tanh() -> None:
     """1 − tanh²(x) is below 0.1 from |x| = 1.82; no unit of a tanh is dead before it is 1 in single precision."""
-    (state,) = seen(one_layer([[1, -2, 30]], "tanh"), [[0.5], [1.0]], np.zeros((2, 3)))
-    assert state.saturated == pytest.approx(3 / 6)  # −2, 15, 30
+    (state,) = seen(one_layer([[1.6, -2, 30]], "tanh"), [[0.5], [1.0]], np.zeros((2, 3)))
+    assert state.saturated == pytest.approx(3 / 6)  # −2, 15, 30, but not 1.6
     assert state.dead == pytest.approx(1 / 3)
-    (state,) = seen(one_layer([[1, -2, 30]], "sigmoid"), [[0.5], [1.0]], np.zeros((2, 3)))
-    assert state.saturated == pytest.approx(2 / 6)  # 15, 30: a sigmoid from |x| = 3.64
+    (state,) = seen(one_layer([[3.4, -3.8, 30]], "sigmoid"), [[0.5], [1.0]], np.zeros((2, 3)))
+    assert state.saturated == pytest.approx(3 / 6)  # −3.8, 15, 30, but not 3.4: a sigmoid from |x| = 3.64
 
 
 def test_channels_are_the_units_of_images() -> None:

@@ -24,7 +24,8 @@ class Entry:
 
 
 class Arena:
-    """The parameters of a network: trainable ones first, then statistics and frozen ones, each aligned to 256 bytes.
+    """The parameters of a network: trainable ones first, then statistics and frozen ones, each a multiple of 256 bytes
+    from the beginning.
 
     values: (size,), gradients: (trainable size,), flat; the gaps between parameters hold zeros.
     """

@@ -40,4 +40,4 @@ class Patience:
         """Return whether it is time to stop, after an epoch with these results."""
         if self.best.improved(epoch, results):
             return False
-        return epoch - self.best.epoch >= max(1, self.settings.patience)
+        return epoch - self.best.epoch >= self.settings.patience

@@ -119,7 +119,8 @@ class Network:
             xp.multiply(losses, weights, out=losses)
         for regularizer, value, _ in self.regularized:
             regularizer.add_penalty(self.ops, value, self.penalty)
-        xp.mean(losses, keepdims=True, out=self.step_loss)
+        xp.sum(losses, keepdims=True, out=self.step_loss)
+        xp.multiply(self.step_loss, 1 / rows, out=self.step_loss)
         xp.add(self.step_loss, self.penalty, out=self.step_loss)
         self.last_logits, self.last_target = y, target
         return predictions

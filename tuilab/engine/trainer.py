@@ -270,9 +270,9 @@ class Trainer:
         restore = stopping is not None and stopping.restore_best_weights and self.best.epoch > 0
         if self._status == "diverged" or (self._status == "finished" and restore):
             self.device.ops.xp.copyto(self.network.arena.values, self.best_values)
-        elif self._status == "finished":
+        elif self._status == "finished" and self.experiment.training.optimizer.use_ema:
             self.updater.finish()
-            self.network.apply_constraints()
+            self.network.apply_constraints()  # an average of weights that satisfy them need not
 
     def evaluate(self, split: Split) -> dict[str, float]:
         """Return loss and metrics of the network as it is now on one part of the data."""
