@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -78,7 +79,14 @@ class LayerNormalization(Normalization):
 
 
 class BoundNormalization(BoundLayer):
-    """What both normalizations do alike: scaling by gamma and beta, and its gradients. Arrays are (rows, units)."""
+    """What both normalizations do alike: scaling by gamma and beta, and the backward pass. Arrays are (rows, units)."""
+
+    axis: ClassVar[int]
+    """Along which mean and variance are taken."""
+    frozen = False
+    """Whether mean and variance are constants, through which no gradient flows."""
+    inverse: Array
+    """1 / √(variance + epsilon) of the last batch."""
 
     def __init__(self, layer: Normalization, site: Site) -> None:
         self.site = site
@@ -110,6 +118,20 @@ class BoundNormalization(BoundLayer):
             with ops.scratch(dy) as product:
                 ops.xp.multiply(dy, self.normalized, out=product)
                 ops.xp.sum(product, axis=0, out=self.gamma_gradient)
+
+    def backward(self, dy: Array) -> Array | None:
+        xp, flat = self.site.ops.xp, dy.reshape(-1, self.units)
+        self.parameter_gradients(flat)
+        if self.site.input_gradient is None:
+            return None
+        dx = self.site.input_gradient[: dy.shape[0]]
+        dnormalized = dx.reshape(-1, self.units)
+        xp.multiply(flat, 1 if self.gamma is None else self.gamma, out=dnormalized)
+        if self.frozen:
+            xp.multiply(dnormalized, self.inverse, out=dnormalized)
+        else:
+            self.to_input(dnormalized, self.inverse, self.axis)
+        return dx
 
     def to_input(self, dnormalized: Array, inverse: Array, axis: int) -> None:
         """Turn dL/dnormalized into dL/dx in place, `inverse` being 1 / √(variance + epsilon) along `axis`:
@@ -153,6 +175,8 @@ class BoundNormalization(BoundLayer):
 class BoundBatchNormalization(BoundNormalization):
     """Batch normalization on arrays."""
 
+    axis = 0
+
     def __init__(self, layer: BatchNormalization, site: Site) -> None:
         super().__init__(layer, site)
         xp = site.ops.xp
@@ -166,7 +190,7 @@ class BoundBatchNormalization(BoundNormalization):
         flat = x.reshape(-1, self.units)
         self.normalized = self.buffer[:rows].reshape(-1, self.units)
         if training and not self.frozen:
-            self.normalize(flat, self.mean, self.variance, self.inverse, axis=0)
+            self.normalize(flat, self.mean, self.variance, self.inverse, self.axis)
             self.follow(self.moving_mean, self.mean)
             self.follow(self.moving_variance, self.variance)
         else:
@@ -182,23 +206,11 @@ class BoundBatchNormalization(BoundNormalization):
             ops.xp.multiply(moving, self.momentum, out=moving)
             ops.xp.add(moving, share, out=moving)
 
-    def backward(self, dy: Array) -> Array | None:
-        xp, flat = self.site.ops.xp, dy.reshape(-1, self.units)
-        self.parameter_gradients(flat)
-        if self.site.input_gradient is None:
-            return None
-        dx = self.site.input_gradient[: dy.shape[0]]
-        dnormalized = dx.reshape(-1, self.units)
-        xp.multiply(flat, 1 if self.gamma is None else self.gamma, out=dnormalized)
-        if self.frozen:
-            xp.multiply(dnormalized, self.inverse, out=dnormalized)
-        else:
-            self.to_input(dnormalized, self.inverse, axis=0)
-        return dx
-
 
 class BoundLayerNormalization(BoundNormalization):
     """Layer normalization on arrays."""
+
+    axis = 1
 
     def __init__(self, layer: LayerNormalization, site: Site) -> None:
         super().__init__(layer, site)
@@ -211,16 +223,5 @@ class BoundLayerNormalization(BoundNormalization):
         self.normalized = self.buffer[:rows].reshape(-1, self.units)
         self.inverse = self.inverse_buffer[:rows].reshape(-1, 1)
         with ops.scratch(self.inverse) as mean, ops.scratch(self.inverse) as variance:
-            self.normalize(x.reshape(-1, self.units), mean, variance, self.inverse, axis=1)
+            self.normalize(x.reshape(-1, self.units), mean, variance, self.inverse, self.axis)
         return self.scaled(rows)
-
-    def backward(self, dy: Array) -> Array | None:
-        xp, flat = self.site.ops.xp, dy.reshape(-1, self.units)
-        self.parameter_gradients(flat)
-        if self.site.input_gradient is None:
-            return None
-        dx = self.site.input_gradient[: dy.shape[0]]
-        dnormalized = dx.reshape(-1, self.units)
-        xp.multiply(flat, 1 if self.gamma is None else self.gamma, out=dnormalized)
-        self.to_input(dnormalized, self.inverse, axis=1)
-        return dx
