@@ -27,6 +27,7 @@ from tuilab.experiment.load import find_experiment, load_experiment, make_experi
 from tuilab.experiment.plan import plan
 from tuilab.experiment.ready_made import models_folder, ready_made, ready_made_path
 from tuilab.experiment.save import to_toml
+from tuilab.text import clean_text
 
 
 def problems(document: dict[str, Any] | str) -> list[str]:
@@ -82,6 +83,8 @@ def test_own_data_lies_beside_the_experiment_file(tmp_path: Path, monkeypatch: p
     (tmp_path / "sub" / "own.toml").write_text(text)
     for model in ("sub/own.toml", tmp_path / "sub" / "own.toml"):
         assert load_experiment(model).data.path == str(tmp_path / "houses.csv")
+    (tmp_path / "sub" / "own.toml").write_text(text.replace("target", 'test_path = "new.csv"\ntarget'))
+    assert load_experiment("sub/own.toml").data.test_path == str(tmp_path / "sub" / "new.csv")
     (tmp_path / "own.toml").write_text(text.replace("../houses.csv", "/data/houses.csv"))
     assert load_experiment("own.toml").data.path == "/data/houses.csv"
 
@@ -178,7 +181,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("layers.0.activation", "softmx", ": unknown activation 'softmx', did you mean 'softmax'?"),
     ("layers.0.activation", 3, ": must be the name of an activation or a table with `type`, got 3"),
     ("layers.0.kernel_regularizer", 0.1, ": must be the name of a regularizer or a table with `type`, got 0.1"),
-    ("layers.0.kernel_regularizer", {"type": "l2", "l2": -1}, ": l2: must be at least 0, got -1"),
+    ("layers.0.kernel_regularizer", {"type": "l2", "l2": -1}, ".l2: must be at least 0, got -1"),
     (
         "layers.0.kernel_regularizer",
         {"l2": 1},
@@ -293,7 +296,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         [[layers]]
         type = "dense"
         units = -3
-        kernel_initializer = { type = "he_normal", seeed = 1 }
+        kernel_initializer = { type = "he_normal", zzz = 1 }
         kernel_regularizer = { type = "l2", l2 = "strong" }
         [training]
         loss = "cat"
@@ -309,7 +312,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         "layers[0].activation: unknown activation 'sftmax', did you mean 'softmax'?",
         "layers[1].rate: is missing (share of the values that is dropped)",
         "layers[2].units: must be greater than 0, got -3",
-        "layers[2].kernel_initializer.seeed: unknown setting, did you mean 'seed' at the top of the file?",
+        "layers[2].kernel_initializer.zzz: unknown setting; nothing can be set here",
         'layers[2].kernel_regularizer.l2: must be a number, got "strong"',
         "training.epochs: must be greater than 0, got 0",
         "training.loss: unknown loss 'cat'; 'tuilab blocks' lists every loss",
@@ -369,6 +372,11 @@ DATA = [
         'path = "a.npz"\ntarget = "y"',
         "data: target goes with a .csv file; y_train of an .npz file is predicted, take target out",
     ),
+    (
+        'dataset = "iris"\nvalidation_path = "b.csv"',
+        "data: validation_path goes with a .csv file in path, take it out",
+    ),
+    ('path = "a.npz"\ntest_path = "b.csv"', "data: test_path goes with a .csv file in path, take it out"),
     ('path = "a.xlsx"', 'data: path must name a .csv or .npz file, got "a.xlsx"'),
     ('path = ""', 'data: path must name a .csv or .npz file, got ""'),
     ('path = "csv"', 'data: path must name a .csv or .npz file, got "csv"'),
@@ -390,6 +398,7 @@ def test_names_from_the_file_are_cleaned_and_quoted() -> None:
     document = parse(IRIS)
     document["\x1b[2J"] = 1
     document["two words"] = 1
+    document[""] = 1
     document["layers"][0]["activation"] = "\x1b]0;title\x07\u202e"
     document["layers"][0]["\n"] = 1
     said = problems(document)
@@ -398,6 +407,7 @@ def test_names_from_the_file_are_cleaned_and_quoted() -> None:
         'layers[0]." ": ' + said[1].split(": ", 1)[1],
         '"�[2J": unknown setting; known here: name, description, seed, data, layers, training',
         '"two words": unknown setting; known here: name, description, seed, data, layers, training',
+        '"": unknown setting; known here: name, description, seed, data, layers, training',
     ]
 
 
@@ -429,7 +439,7 @@ def assert_plain(error: ExperimentError | None) -> None:
     if error is not None:
         lines = str(error).splitlines()
         assert len(lines) == len(error.problems) > 0
-        assert all(line.isprintable() for line in lines)
+        assert all(clean_text(line, 1000) == line for line in lines)
 
 
 def load_or_refuse(path: Path, raw: bytes) -> None:

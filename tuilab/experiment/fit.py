@@ -18,6 +18,9 @@ ADVICE = {
     "regression": 'activation = "linear" with loss = "mean_squared_error"',
 }
 
+MOST_UNKNOWN = 10
+"""Wrong class names told at once."""
+
 
 def last_activation(experiment: Experiment) -> Activation | None:
     """Return the function that the network's outputs come from, None where the last layer has none."""
@@ -129,11 +132,11 @@ def training_problems(experiment: Experiment, info: DataInfo) -> list[Problem]:
     if training.class_weight is not None and info.task not in ("binary", "categorical"):
         problems.append(Problem("training.class_weight", f"has no meaning for {_task(info)} data: take it out"))
     elif isinstance(training.class_weight, dict):
-        for name in training.class_weight:
-            if name not in info.classes:
-                hint = did_you_mean(name, info.classes) or f"; classes: {clean_text(', '.join(info.classes))}"
-                message = f"the data has no class '{clean_text(name, 60)}'{hint}"
-                problems.append(Problem("training.class_weight", message))
+        unknown = [name for name in training.class_weight if name not in info.classes]
+        for name in unknown[:MOST_UNKNOWN]:
+            hint = did_you_mean(name, info.classes) or f"; classes: {clean_text(', '.join(info.classes))}"
+            message = f"the data has no class '{clean_text(name, 60)}'{hint}"
+            problems.append(Problem("training.class_weight", message))
     return problems
 
 

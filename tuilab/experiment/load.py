@@ -19,9 +19,9 @@ from tuilab.experiment.problems import Location, model_at, place, problems_of
 from tuilab.experiment.ready_made import ready_made_path
 from tuilab.text import as_written, clean_text
 
-_PART = r"[^.\[\]=]+(?:\[[^.\[\]=]+\])*"
-OVERRIDE = re.compile(rf"{_PART}(?:\.{_PART})*=.*", re.DOTALL)
-"""A key of names and indices, an equals sign, a value."""
+_PART = r"[^.\[\]]+(?:\[[^.\[\]]+\])*"
+KEY = re.compile(rf"{_PART}(?:\.{_PART})*")
+"""A key of an override: names with dots between them, and indices in brackets."""
 
 
 def load_experiment(model: str | Path, overrides: Iterable[str] = ()) -> Experiment:
@@ -75,9 +75,9 @@ def apply_override(document: dict[str, Any], override: str) -> None:
     The value is read as TOML where it is TOML, otherwise as text. A block that stands there as a bare name, or by
     default, becomes a table when one of its settings is set.
     """
-    key, _, text = override.partition("=")
+    key, equals, text = override.partition("=")
     *parts, last = re.findall(r"[^.\[\]]+", key.strip()) or [""]
-    if not OVERRIDE.fullmatch(override) or len(parts) >= MOST_KEY_PARTS:
+    if not equals or not KEY.fullmatch(key.strip()) or len(parts) >= MOST_KEY_PARTS:
         raise UsageError(f"--set {clean_text(override)}: write key=value, for example --set training.epochs=3")
     value = read_value(text.strip())
     holder: Any = document

@@ -81,11 +81,8 @@ def plan(experiment: Experiment, info: DataInfo) -> Plan:
     problems += training_problems(experiment, info)
     if problems:
         raise ExperimentError(problems, clean_text(experiment.name))
-    loss, activation, fusing = (
-        experiment.training.loss,
-        last_activation(experiment),
-        layers[-1].layer.output_activation(),
-    )
+    loss, last = experiment.training.loss, experiment.layers[-1]
+    activation, fusing = last_activation(experiment), last.output_activation()
     fused = fusing is not None and loss.fuses_with == fusing.type_name()
     probabilities = activation is not None and activation.type_name() in ("sigmoid", "hard_sigmoid", "step", "softmax")
     threshold = 0.0 if loss.targets == "signs" and not probabilities else 0.5
@@ -103,8 +100,9 @@ def input_shape(experiment: Experiment, info: DataInfo) -> Shape:
 
 
 def memory_bytes(planned: Plan, batch_size: int, slots: int, item_bytes: int) -> int:
-    """Return about how much memory training takes: parameters, gradients and `slots` optimizer arrays, and each
-    layer's output and the gradients between layers for one batch."""
-    parameters = planned.parameter_count + planned.trainable_count * (1 + slots)
+    """Return about how much memory training takes, without the data: parameters, those of the best epoch and those
+    before the last update, gradients and `slots` optimizer arrays; and for one batch each layer's output and the
+    gradients between layers."""
+    parameters = 2 * planned.parameter_count + planned.trainable_count * (2 + slots)
     sizes = [math.prod(planned.input_shape), *(math.prod(layer.output_shape) for layer in planned.layers)]
     return item_bytes * (parameters + batch_size * (sum(sizes) + 2 * max(sizes)))

@@ -132,12 +132,10 @@ def _messages(details: list[ErrorDetails], location: Location, model: type[BaseM
 
 def _message(detail: ErrorDetails, location: Location, model: type[BaseModel], document: Any) -> str:
     kind = detail["type"]
-    here, name = model_at(location[:-1], model, document), str(location[-1])
     if kind == "missing":
-        description = (here.model_fields[name].description if here and name in here.model_fields else None) or ""
-        return f"is missing ({description[:1].lower()}{description[1:].rstrip('.')})" if description else "is missing"
+        return _missing_setting(str(location[-1]), model_at(location[:-1], model, document))
     if kind == "extra_forbidden":
-        return _unknown_setting(name, here, model)
+        return _unknown_setting(str(location[-1]), model_at(location[:-1], model, document), model)
     if kind in PLAIN:
         return PLAIN[kind]
     message = detail["msg"].removeprefix("Value error, ")
@@ -160,14 +158,19 @@ def _given(message: str, location: Location, document: Any) -> str:
     return f", got {as_written(value)}" if isinstance(value, WRITTEN) else ""
 
 
+def _missing_setting(name: str, here: type[BaseModel] | None) -> str:
+    field = here.model_fields.get(name) if here is not None else None
+    description = (field.description if field is not None else None) or ""
+    return f"is missing ({description[:1].lower()}{description[1:].rstrip('.')})" if description else "is missing"
+
+
 def _unknown_setting(name: str, here: type[BaseModel] | None, model: type[BaseModel]) -> str:
     known = list(here.model_fields) if here is not None else []
-    home = _home(name, model)
-    if home == name:
-        return f"unknown setting, did you mean '{name}' at the top of the file?"
-    if home:
-        return f"unknown setting, did you mean '{home}'?"
-    return "unknown setting" + (did_you_mean(name, known) or f"; known here: {', '.join(known)}" * bool(known))
+    if home := _home(name, model):
+        top = " at the top of the file" * (home == name)
+        return f"unknown setting, did you mean '{home}'{top}?"
+    others = f"known here: {', '.join(known)}" if known else "nothing can be set here"
+    return "unknown setting" + (did_you_mean(name, known) or f"; {others}")
 
 
 def _home(name: str, model: type[BaseModel], prefix: str = "") -> str:

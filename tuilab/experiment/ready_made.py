@@ -17,7 +17,7 @@ def models_folder() -> Path:
 
 def ready_made() -> dict[str, Path]:
     """Return name → file of every ready-made experiment, sorted by name."""
-    return {path.stem: path for path in sorted(models_folder().glob("*.toml"))}
+    return {path.stem: path for path in sorted(models_folder().glob("*.toml"), key=lambda path: path.stem)}
 
 
 def ready_made_path(name: str) -> Path:
