@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train.train)
+app.command()(train.resume)
 app.command()(runs.evaluate)
 app.command()(runs.predict)
 app.command()(inspect.summary)

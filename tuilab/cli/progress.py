@@ -20,16 +20,17 @@ def show_progress(events: Iterable[Event], experiment: Experiment) -> None:
 
 
 def _show_lines(events: Iterable[Event], experiment: Experiment) -> None:
-    epochs, started, told = experiment.training.epochs, perf_counter(), 0.0
+    epochs, started, told, first = experiment.training.epochs, perf_counter(), 0.0, 0
     for event in events:
         if isinstance(event, TrainingStarted):
             message(_title(event, experiment))
         elif isinstance(event, EpochDone):
+            first = first or event.epoch  # a resumed training begins later
             seconds = perf_counter() - started
-            if seconds - told < 1 and event.epoch not in (1, epochs):
+            if seconds - told < 1 and event.epoch not in (first, epochs):
                 continue  # a thousand epochs in a few seconds need no thousand lines
             told = seconds
-            left = seconds / event.epoch * (epochs - event.epoch)
+            left = seconds / (event.epoch - first + 1) * (epochs - event.epoch)
             speed = f"{event.samples_per_second:,.0f} samples/s"
             message(f"epoch {event.epoch}/{epochs}  {_results(event.results)}  {speed}  {clock(left)} left")
 

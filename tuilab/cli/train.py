@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuilab.cli.options import DataDir, Json, Model, Runs, Set
+from tuilab.cli.options import DataDir, Json, Model, Run, Runs, Set
 from tuilab.cli.output import message, number, print_json, print_table
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train an experiment and keep the trained network as a run."""
-    from tuilab.cli.progress import show_progress
     from tuilab.data.load import load
     from tuilab.experiment.load import load_experiment
     from tuilab.runs.directory import runs_folder
@@ -39,7 +38,30 @@ def train(
     overrides = [*(settings or []), *(f"{key}={value}" for key, value in chosen.items() if value is not None)]
     experiment = load_experiment(model, overrides)
     data = load(experiment.data, experiment.seed, data_dir)
-    training = RecordedTraining(experiment, data, runs_folder(runs))
+    _follow(RecordedTraining.start(experiment, data, runs_folder(runs)), experiment, as_json)
+
+
+def resume(run: Run, settings: Set = None, runs: Runs = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Go on with a run that was interrupted, or train a finished one for more epochs."""
+    from tuilab.data.load import load
+    from tuilab.experiment.load import load_experiment
+    from tuilab.runs.directory import find_run, runs_folder
+    from tuilab.runs.training import RecordedTraining
+
+    found = find_run(runs_folder(runs), run)
+    experiment = load_experiment(found.experiment_file, settings or [])
+    data = load(experiment.data, experiment.seed, data_dir)
+    training, said = RecordedTraining.resume(found, experiment, data)
+    for line in said:
+        message(line)
+    message(f"{found.name} goes on after step {training.trainer.step}, epoch {training.trainer.epoch + 1}")
+    _follow(training, experiment, as_json)
+
+
+def _follow(training: RecordedTraining, experiment: Experiment, as_json: bool) -> None:
+    """Show a training while it runs and its results at the end; exit with the code of its status."""
+    from tuilab.cli.progress import show_progress
+
     _stop_on_signals(training)
     show_progress(training.events(), experiment)
     result = training.result
@@ -71,6 +93,9 @@ def _print_result(result: dict[str, Any], experiment: Experiment) -> None:
     )
     print(f"run {run}  {result['epochs']} epochs  {result['seconds']:.1f} s  {result['parameters']:,} parameters")
     if result["status"] == "diverged" or not sys.stderr.isatty():
+        return
+    if result["status"] == "stopped":
+        message(f"\nGo on: tuilab resume {run}")
         return
     dataset = experiment.data.dataset
     message("\nNext:")

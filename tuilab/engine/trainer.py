@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from time import perf_counter
 
-from tuilab.blocks.arrays import Array
+from tuilab.blocks.arrays import Array, HostArray
 from tuilab.blocks.samples import Data, Split
 from tuilab.engine.batches import Batches
 from tuilab.engine.device import Device
@@ -66,6 +66,10 @@ class Trainer:
         self.epoch = 0
         self.step = 0
         self.samples = 0
+        self.values_to_go_on: HostArray | None = None
+        """The weights of the last step, where the training ended with others."""
+        self.seconds_before = 0.0
+        """Spent on these steps before this process went on with them."""
         self.history: list[EpochDone] = []
         self._stop_reason = ""
         self._status: Status = "finished"
@@ -106,29 +110,45 @@ class Trainer:
         table: Array = self.device.ops.xp.asarray(weights, dtype=self.network.dtype)
         return table
 
+    def lasting_arrays(self) -> dict[str, Array]:
+        """Return every array that lives from step to step, by name: what a checkpoint holds."""
+        slots = {f"slots.{name}": array for name, array in self.updater.slots.items()}
+        return {
+            "values": self.network.arena.values,
+            "best_values": self.best_values,
+            "measures": self.measures.state,
+            **slots,
+        }
+
+    def seconds(self) -> float:
+        """Return the seconds spent on this training so far."""
+        return self.seconds_before + perf_counter() - self.started
+
     def stop(self, reason: str) -> None:
         """Let the training end after the step that is being done."""
         if not self._stop_reason and self.epoch < self.experiment.training.epochs:
             self._stop_reason, self._status = reason, "stopped"
 
     def run(self) -> Iterator[Event]:
-        """Train, and yield what happens. Ends with TrainingDone, whatever happened."""
+        """Train on from where it stands, and yield what happens. Ends with TrainingDone, whatever happened."""
         epochs = self.experiment.training.epochs
         self.started = self._told = perf_counter()
         yield TrainingStarted(self.device.name, self.plan.parameter_count, epochs, len(self.train), self.train.samples)
         while self.epoch < epochs and not self._stop_reason:
             yield from self._run_epoch()
         self._finish()
-        yield TrainingDone(self._status, self.epoch, self.step, perf_counter() - self.started, self._stop_reason)
+        yield TrainingDone(self._status, self.epoch, self.step, self.seconds(), self._stop_reason)
 
     def _run_epoch(self) -> Iterator[Event]:
-        started = perf_counter()
+        started, samples = perf_counter(), self.samples
         epoch = self.epoch + 1
         if self.experiment.data.shuffle:
             self.train.shuffle(self.experiment.seed, epoch)
-        self.measures.start()
-        for x, labels in self.train:
-            yield from self._run_step(epoch, x, labels)
+        done = self.step - self.epoch * len(self.train)
+        if not done:
+            self.measures.start()
+        for index in range(done, len(self.train)):
+            yield from self._run_step(epoch, *self.train.batch(index))
             if self._stop_reason:
                 break
         else:
@@ -156,17 +176,17 @@ class Trainer:
             self.device.ops.xp.copyto(self.best_values, self.network.arena.values)
         if exhausted and not self._stop_reason:
             self._stop_reason = f"{self.best.monitor} has not become better since epoch {self.best.epoch}"
-        done = EpochDone(
+        epoch_done = EpochDone(
             epoch=epoch,
             step=self.step,
             results=results,
             learning_rate=self.updater.learning_rate,
             seconds=perf_counter() - started,
-            samples_per_second=self.train.samples / trained,
+            samples_per_second=(self.samples - samples) / trained,
             best=self.best.epoch == epoch,
         )
-        self.history.append(done)
-        yield done
+        self.history.append(epoch_done)
+        yield epoch_done
 
     def _run_step(self, epoch: int, x: Array, labels: Array) -> Iterator[Event]:
         self.network.clock.epoch, self.network.clock.step = epoch, self.step
@@ -197,7 +217,7 @@ class Trainer:
             results=self.measures.results(),
             learning_rate=self.updater.learning_rate,
             samples=self.samples,
-            seconds=self._told - self.started,
+            seconds=self.seconds(),
         )
 
     def _diverge(self, x: Array) -> None:
@@ -268,9 +288,13 @@ class Trainer:
         """Leave the network with the weights that the experiment asks for; after a divergence with the best ones."""
         stopping = self.experiment.training.early_stopping
         restore = stopping is not None and stopping.restore_best_weights and self.best.epoch > 0
-        if self._status == "diverged" or (self._status == "finished" and restore):
+        ema = self.experiment.training.optimizer.use_ema
+        if self._status == "stopped" or not (self._status == "diverged" or restore or ema):
+            return
+        self.values_to_go_on = self.device.ops.to_host(self.network.arena.values)
+        if self._status == "diverged" or restore:
             self.device.ops.xp.copyto(self.network.arena.values, self.best_values)
-        elif self._status == "finished" and self.experiment.training.optimizer.use_ema:
+        else:
             self.updater.finish()
             self.network.apply_constraints()  # an average of weights that satisfy them need not
 

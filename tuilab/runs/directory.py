@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -48,14 +50,19 @@ class RunDirectory:
 
     def checkpoint(self, best: bool = False) -> Path:
         """Return the newest checkpoint, or that of the best epoch; raises UsageError where there is none."""
-        found = [path for path in self.path.glob("checkpoints/step-*") if path.name[5:].isdecimal()]
+        found = self.checkpoints()
         if best:
             result = self.read_json("result.json")
             wanted = result.get("best_checkpoint") if isinstance(result, dict) else None
             found = [path for path in found if path.name == wanted]
         if not found:
             raise UsageError(f"run {clean_text(self.name)} has no such checkpoint: it ended before one was written")
-        return max(found, key=lambda path: int(path.name[5:]))
+        return found[-1]
+
+    def checkpoints(self) -> list[Path]:
+        """Return the folders of all checkpoints, by step."""
+        found = [path for path in self.path.glob("checkpoints/step-*") if path.name[5:].isdecimal()]
+        return sorted(found, key=lambda path: int(path.name[5:]))
 
     def read_json(self, name: str) -> Any:
         """Return what the file `name` of this run holds; raises UsageError where it is not there or foreign."""
@@ -71,22 +78,52 @@ class RunDirectory:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `value` under `name`, complete or not at all."""
+        self.write_text(name, json.dumps(value, indent=1))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write `text` under `name`, complete or not at all."""
         with storage(self.path):
             partial = self.path / f".{name}.part"
             try:
-                _write(partial, json.dumps(value, indent=1).encode())
+                _write(partial, text.encode())
                 partial.replace(self.path / name)
             finally:
                 partial.unlink(missing_ok=True)
 
     def write_checkpoint(self, step: int, files: dict[str, Callable[[Path], None]]) -> Path:
-        """Make a checkpoint of `files` (name → what writes it), complete or not at all, and return its folder."""
+        """Make a checkpoint of `files` (name → what writes it, in this order), complete or not at all, and return its
+        folder. One that is there already stays as it is."""
         final = self.path / "checkpoints" / f"step-{step:06d}"
+        if final.exists():
+            return final
         with storage(self.path), _new_folder(final) as folder:
             for name, write in files.items():
                 write(folder / name)
                 sync(folder / name)
         return final
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep every other process from training this run; raises UsageError where one does already."""
+        with storage(self.path), (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = clean_text(file.read(200))
+                raise UsageError(f"run {clean_text(self.name)} is being trained already, by {holder}") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            yield
+
+    def sweep(self) -> None:
+        """Remove what a process that died has left half-written; called while the run is held."""
+        for leftover in [*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")]:
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Take the whole run away."""

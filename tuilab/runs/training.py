@@ -1,18 +1,22 @@
-"""One training with its run folder: created before the first step, completed after the last."""
+"""One training with its run folder: created before the first step, completed after the last, gone on with later."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
+from tuilab import __version__
 from tuilab.blocks.arrays import HostArray
 from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.samples import Data, Scaling, Split
 from tuilab.engine.batches import Batches
-from tuilab.engine.device import choose_device
-from tuilab.engine.events import Event, TrainingDone
+from tuilab.engine.checkpoint import restore
+from tuilab.engine.device import choose_device, devices
+from tuilab.engine.events import EpochDone, Event, TrainingDone
 from tuilab.engine.inference import predict
 from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.measures import Measures, evaluate
@@ -23,46 +27,84 @@ from tuilab.experiment.document import Experiment
 from tuilab.experiment.load import load_experiment
 from tuilab.experiment.plan import plan
 from tuilab.experiment.save import to_toml
+from tuilab.runs.checkpoints import WEIGHTS, load_checkpoint, resumable_checkpoints, save_checkpoint
 from tuilab.runs.directory import RunDirectory, create_run
 from tuilab.runs.weights import load_weights, save_weights
 from tuilab.text import clean_text
 
-WEIGHTS = "weights.safetensors"
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
 
 class RecordedTraining:
-    """A training that leaves a run folder behind, or nothing where the folder cannot be completed."""
+    """A training with its run folder: begun anew, or gone on with."""
 
-    def __init__(self, experiment: Experiment, data: Data, folder: Path) -> None:
-        self.trainer = Trainer(experiment, data, choose_device(experiment.training.device))
-        self.run = create_run(
-            folder,
-            experiment.name,
-            {
-                "experiment.toml": to_toml(experiment),
-                "data.json": json.dumps(
-                    {"info": data.info.to_dict(), "scaling": data.scaling.to_dict() if data.scaling else None}, indent=1
-                ),
-            },
-        )
+    def __init__(self, run: RunDirectory, trainer: Trainer) -> None:
+        self.run = run
+        self.trainer = trainer
         self.result: dict[str, Any] = {}
+        self.fingerprint = fingerprint()
+
+    @classmethod
+    def start(cls, experiment: Experiment, data: Data, folder: Path) -> RecordedTraining:
+        """Return the training of a new run in `folder`."""
+        trainer = Trainer(experiment, data, choose_device(experiment.training.device))
+        facts = {"info": data.info.to_dict(), "scaling": data.scaling.to_dict() if data.scaling else None}
+        files = {"experiment.toml": to_toml(experiment), "data.json": json.dumps(facts, indent=1)}
+        return cls(create_run(folder, experiment.name, files), trainer)
+
+    @classmethod
+    def resume(cls, run: RunDirectory, experiment: Experiment, data: Data) -> tuple[RecordedTraining, list[str]]:
+        """Return the training of a run that goes on from its newest good checkpoint, and what there is to say about it.
+
+        Raises UsageError where there is nothing to go on from or to, or `experiment` does not fit the checkpoint.
+        """
+        training = cls(run, Trainer(experiment, data, choose_device(experiment.training.device)))
+        said = []
+        for folder in resumable_checkpoints(run):
+            try:
+                checkpoint, before = load_checkpoint(folder)
+            except ValueError as error:
+                said.append(f"{folder.name} is left out: {error}")
+                continue
+            try:
+                restore(training.trainer, checkpoint)
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f"run {clean_text(run.name)} cannot go on with these settings: {error}") from None
+            break
+        else:
+            hint = f"start anew with: tuilab train {run.experiment_file}"
+            raise UsageError("\n".join([*said, f"run {clean_text(run.name)} has no checkpoint to go on from; {hint}"]))
+        if training.trainer.epoch >= experiment.training.epochs:
+            wanted = f"--set training.epochs={2 * experiment.training.epochs}"
+            raise UsageError(f"run {clean_text(run.name)} has done all its epochs; more with {wanted}")
+        run.write_text("experiment.toml", to_toml(experiment))
+        changed = [name for name, value in training.fingerprint.items() if before.get(name) != value]
+        if changed:
+            said.append(f"numbers may differ from a run without interruption: other {', '.join(changed)}")
+        return training, said
 
     def events(self) -> Iterator[Event]:
-        """Train, hand every event on, and write weights and results at the end."""
+        """Train, hand every event on, write checkpoints on the way, weights and results at the end."""
+        saved = perf_counter()
         try:
-            for event in self.trainer.run():
-                if isinstance(event, TrainingDone):
-                    self._complete(event)
-                yield event
+            with self.run.hold():
+                self.run.sweep()
+                for event in self.trainer.run():
+                    if isinstance(event, TrainingDone):
+                        self._complete(event)
+                    elif isinstance(event, EpochDone) and perf_counter() - saved >= SECONDS_BETWEEN_CHECKPOINTS:
+                        save_checkpoint(self.run, self.trainer, self.fingerprint)
+                        saved = perf_counter()
+                    yield event
         except BaseException:
-            if not self.result:
+            if not self.run.checkpoints():
                 self.run.discard()
             raise
 
     def _complete(self, done: TrainingDone) -> None:
         trainer = self.trainer
         best = self._save_best()
-        last = self._save(done.step)
+        last = save_checkpoint(self.run, trainer, self.fingerprint, resumable=done.status != "diverged")
         data = trainer.data
         parts = {"train": data.train, "validation": data.validation, "test": data.test}
         result = {
@@ -83,10 +125,6 @@ class RecordedTraining:
         self.run.write_json("result.json", {**result, "history": history})
         self.result = result
 
-    def _save(self, step: int) -> str:
-        network = self.trainer.network
-        return self.run.write_checkpoint(step, {WEIGHTS: lambda path: save_weights(network, path)}).name
-
     def _save_best(self) -> str | None:
         """Keep the weights of the best epoch; None where the training ended with them anyway."""
         trainer, xp = self.trainer, self.trainer.device.ops.xp
@@ -95,9 +133,24 @@ class RecordedTraining:
             return None
         final = values.copy()
         xp.copyto(values, trainer.best_values)
-        name = self._save(trainer.history[trainer.best.epoch - 1].step)
+        step = trainer.history[trainer.best.epoch - 1].step
+        folder = self.run.write_checkpoint(step, {WEIGHTS: lambda path: save_weights(trainer.network, path)})
         xp.copyto(values, final)
-        return name
+        return folder.name
+
+
+def fingerprint() -> dict[str, Any]:
+    """Return what must be the same for a resumed training to give the same bytes."""
+    import numpy as np
+
+    threads = [os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "tuilab": __version__,
+        "NumPy": np.__version__,
+        "processor": devices()[0].description.partition(",")[0],
+        "number of threads": f"{cores} cores, {' '.join(threads).strip() or 'all'}",
+    }
 
 
 def finite(results: Any) -> dict[str, float | None]:
