@@ -187,7 +187,7 @@ WRONG: list[tuple[str, Any, str]] = [
         {"l2": 1},
         ': add the key `type` with the name of a regularizer, for example type = "l1"',
     ),
-    ("layers.0.name", "my layer", ": must match pattern '^[A-Za-z0-9_.-]{1,60}$', got \"my layer\""),
+    ("layers.0.name", "my layer", ': must be 1 to 60 letters, digits, dots, dashes or underscores, got "my layer"'),
     ("layers.0.type", "densse", ": unknown layer 'densse', did you mean 'dense'?"),
     ("layers.0.type", 1, ": `type` must be the name of a layer, got 1"),
     ("layers.0", 3, ": must be the name of a layer or a table with `type`, got 3"),

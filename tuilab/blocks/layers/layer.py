@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tuilab.blocks.activations import Activation
 from tuilab.blocks.arrays import Array, Ops, Shape, Stream
@@ -91,10 +92,15 @@ class Layer(Block, kind=True):
     keeps_shape: ClassVar[bool] = False
     """Whether the layer takes any shape and hands it on unchanged."""
 
-    name: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9_.-]{1,60}$", description="Name in tables and files; unset: type and position."
-    )
+    name: str | None = Field(None, description="Name in tables and files; unset: type and position.")
     trainable: bool = Field(True, description="Whether training changes the layer's parameters.")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name):
+            raise ValueError("must be 1 to 60 letters, digits, dots, dashes or underscores")
+        return name
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of one output sample for inputs of `shape`.
