@@ -38,6 +38,8 @@ class Patience:
 
     def exhausted(self, epoch: int, results: Mapping[str, float]) -> bool:
         """Return whether it is time to stop, after an epoch with these results."""
-        if self.best.improved(epoch, results):
-            return False
-        return epoch - self.best.epoch >= self.settings.patience
+        return not self.best.improved(epoch, results) and self.over(epoch)
+
+    def over(self, epoch: int) -> bool:
+        """Return whether the best epoch lies too far before `epoch`, the last one done."""
+        return epoch > self.best.epoch and epoch - self.best.epoch >= self.settings.patience

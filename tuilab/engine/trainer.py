@@ -134,10 +134,15 @@ class Trainer:
         epochs = self.experiment.training.epochs
         self.started = self._told = perf_counter()
         yield TrainingStarted(self.device.name, self.plan.parameter_count, epochs, len(self.train), self.train.samples)
+        if self.patience is not None and self.patience.over(self.epoch):  # it was over before this process
+            self._stop_reason = self._no_better()
         while self.epoch < epochs and not self._stop_reason:
             yield from self._run_epoch()
         self._finish()
         yield TrainingDone(self._status, self.epoch, self.step, self.seconds(), self._stop_reason)
+
+    def _no_better(self) -> str:
+        return f"{self.best.monitor} has not become better since epoch {self.best.epoch}"
 
     def _run_epoch(self) -> Iterator[Event]:
         started, samples = perf_counter(), self.samples
@@ -175,7 +180,7 @@ class Trainer:
         if self.best.epoch == epoch:
             self.device.ops.xp.copyto(self.best_values, self.network.arena.values)
         if exhausted and not self._stop_reason:
-            self._stop_reason = f"{self.best.monitor} has not become better since epoch {self.best.epoch}"
+            self._stop_reason = self._no_better()
         epoch_done = EpochDone(
             epoch=epoch,
             step=self.step,

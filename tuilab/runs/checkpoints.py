@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +89,4 @@ def _forget(run: RunDirectory, needed: set[int]) -> None:
     """Remove all checkpoints but the newest and those of the steps in `needed`."""
     for path in run.checkpoints()[:-KEPT]:
         if int(path.name[5:]) not in needed:
-            gone = path.with_name(f".{path.name}.{os.getpid()}.part")  # never half there under its own name
-            path.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            run.remove_checkpoint(path)

@@ -125,6 +125,20 @@ class RunDirectory:
             else:
                 leftover.unlink(missing_ok=True)
 
+    def rewind(self, step: int) -> None:
+        """Forget everything after `step`, from which training goes on; called while the run is held."""
+        with storage(self.path):
+            (self.path / "result.json").unlink(missing_ok=True)
+            for path in self.checkpoints():
+                if int(path.name[5:]) > step:
+                    self.remove_checkpoint(path)
+
+    def remove_checkpoint(self, path: Path) -> None:
+        """Remove a checkpoint, which is never half there under its own name."""
+        gone = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
     def discard(self) -> None:
         """Take the whole run away."""
         shutil.rmtree(self.path, ignore_errors=True)

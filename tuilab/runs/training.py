@@ -74,7 +74,8 @@ class RecordedTraining:
         else:
             hint = f"start anew with: tuilab train {run.experiment_file}"
             raise UsageError("\n".join([*said, f"run {clean_text(run.name)} has no checkpoint to go on from; {hint}"]))
-        if training.trainer.epoch >= experiment.training.epochs:
+        complete = (run.path / "result.json").exists()
+        if training.trainer.epoch >= experiment.training.epochs and complete:
             wanted = f"--set training.epochs={2 * experiment.training.epochs}"
             raise UsageError(f"run {clean_text(run.name)} has done all its epochs; more with {wanted}")
         run.write_text("experiment.toml", to_toml(experiment))
@@ -89,6 +90,8 @@ class RecordedTraining:
         try:
             with self.run.hold():
                 self.run.sweep()
+                if self.trainer.step:
+                    self.run.rewind(self.trainer.step)
                 for event in self.trainer.run():
                     if isinstance(event, TrainingDone):
                         self._complete(event)
