@@ -59,6 +59,17 @@ class Tuilab:
         assert code is None or outcome.code == code, outcome
         return outcome
 
+    def start(self, *arguments: str | Path, program: tuple[str, ...] = ("-m", "tuilab")) -> subprocess.Popen[str]:
+        """Start `tuilab ARGUMENTS` and return the process, its output in pipes."""
+        return subprocess.Popen(
+            [sys.executable, *program, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env=self.environment(),
+        )
+
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
         path.write_text(text, encoding="utf-8")

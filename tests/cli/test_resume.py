@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -51,14 +49,7 @@ def weights(tuilab: Tuilab, run: str) -> bytes:
 def interrupt(tuilab: Tuilab, model: Path, number: signal.Signals, after: str) -> str:
     """Train `model`, send a signal a little after stderr says `after`, and return the run's name."""
     before = set(tuilab.run_names())
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tuilab", "train", str(model)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tuilab.folder,
-        env=tuilab.environment(),
-    )
+    process = tuilab.start("train", model)
     assert process.stderr is not None
     while after not in process.stderr.readline():
         assert process.poll() is None
@@ -141,14 +132,7 @@ def test_a_damaged_checkpoint_is_left_out(tuilab: Tuilab) -> None:
 def test_two_processes_never_train_one_run(tuilab: Tuilab) -> None:
     endless = MODEL.replace("epochs = 8", "epochs = 1").replace("early_stopping", "# early_stopping")
     run = tuilab("train", tuilab.write("own.toml", endless), "--json").json["run"]
-    first = subprocess.Popen(
-        [sys.executable, "-m", "tuilab", "resume", run, "--set", "training.epochs=1000"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tuilab.folder,
-        env=tuilab.environment(),
-    )
+    first = tuilab.start("resume", run, "--set", "training.epochs=1000")
     assert first.stderr is not None
     while "samples, on cpu" not in first.stderr.readline():
         assert first.poll() is None
@@ -193,14 +177,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(tu
     arguments, run, kills = ["train", str(model)], "", 0
     known = set(tuilab.run_names())
     while kills < 6:
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tuilab.folder,
-            env=tuilab.environment(),
-        )
+        process = tuilab.start(*arguments, program=("-c", KILLED))
         assert process.stderr is not None
         while "epoch" not in (line := process.stderr.readline()):
             assert line or process.poll() is None

@@ -166,14 +166,7 @@ def test_divergence_ends_with_3_and_names_the_layer(tuilab: Tuilab) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_what_was_trained(tuilab: Tuilab, number: signal.Signals) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tuilab", *LONG, "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tuilab.folder,
-        env=tuilab.environment(),
-    )
+    process = tuilab.start(*LONG, "--json")
     assert process.stderr is not None
     while "epoch 1/" not in process.stderr.readline():
         assert process.poll() is None
