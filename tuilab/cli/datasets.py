@@ -13,13 +13,13 @@ from tuilab.cli.output import colourful, memory, message, print_json, print_tabl
 if TYPE_CHECKING:
     from tuilab.blocks.datasets import Dataset
 
-app = typer.Typer(help="List the data sets, download one, or take a few samples of one.", rich_markup_mode=None)
+app = typer.Typer(help="List data sets, download one, take a few samples.", rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set.", autocompletion=complete_dataset)]
 
 
 @app.callback(invoke_without_command=True)
 def list_datasets(context: typer.Context, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """List the data sets, download one, or take a few samples of one."""
+    """List data sets, download one, take a few samples."""
     if context.invoked_subcommand is not None:
         return
     from tuilab.blocks.datasets import Dataset, IdxImages

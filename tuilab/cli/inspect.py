@@ -48,7 +48,7 @@ def summary(model: Model, settings: Set = None, as_json: Json = False) -> None:
 
 
 def check(model: Model, settings: Set = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Check every gradient of an experiment against central differences, in float64."""
+    """Check every gradient against central differences."""
     from tuilab.data.load import load
     from tuilab.engine.check import TOLERANCE, check_gradients
     from tuilab.experiment.load import load_experiment
@@ -83,7 +83,7 @@ def models(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the ready-made experiments, or print the file of one, to start your own from."""
+    """List the ready-made experiments, or print one."""
     import tomllib
 
     from tuilab.experiment.ready_made import ready_made, ready_made_path
@@ -107,7 +107,7 @@ def blocks(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain this one.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List everything that an experiment can be built from, or explain one block."""
+    """List everything to build with, or explain one block."""
     from tuilab.cli.reference import SECTIONS, describe, kinds, plural
     from tuilab.errors import UsageError
     from tuilab.text import clean_text, did_you_mean

@@ -42,7 +42,7 @@ def train(
 
 
 def resume(run: Run, settings: Set = None, runs: Runs = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Go on with a run that was interrupted, or train a finished one for more epochs."""
+    """Go on with an interrupted run, or extend a finished one."""
     from tuilab.data.load import load
     from tuilab.experiment.load import load_experiment
     from tuilab.runs.directory import find_run, runs_folder
