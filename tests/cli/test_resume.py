@@ -73,7 +73,7 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(tuilab: Tuilab) -> N
     assert stopped["steps"] % 720, "in the middle of an epoch"
     done = tuilab("resume", run, "--json")
     assert f"after step {stopped['steps']}" in done.stderr
-    for key in ("status", "epochs", "steps", "best_epoch", "best_checkpoint", "train", "validation", "test"):
+    for key in ("status", "epochs", "steps", "best_epoch", "train", "validation", "test"):
         assert done.json[key] == undisturbed[key], key
     assert weights(tuilab, run) == weights(tuilab, undisturbed["run"])
     histories = [
@@ -149,7 +149,7 @@ def test_a_run_that_died_before_its_results_were_written_gets_them(tuilab: Tuila
     assert done["epochs"] < 20, "stopped early"
     (tuilab.runs / done["run"] / "result.json").unlink()
     again = tuilab("resume", done["run"], "--json").json
-    for key in ("status", "reason", "epochs", "steps", "best_checkpoint", "train", "validation", "test"):
+    for key in ("status", "reason", "epochs", "steps", "train", "validation", "test"):
         assert again[key] == done[key], key
 
 
@@ -167,6 +167,17 @@ training.SECONDS_BETWEEN_CHECKPOINTS = 0
 sys.argv = ["tuilab", *sys.argv[1:]]
 main()
 """
+
+
+def test_the_last_checkpoint_holds_the_final_weights(tuilab: Tuilab) -> None:
+    """Also where one was written at the same step before the training ended with the weights of its best epoch."""
+    model = tuilab.write("own.toml", MODEL.replace("patience = 6", "patience = 1, min_delta = 0.3"))
+    process = tuilab.start("train", model, "--json", program=("-c", KILLED))
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    result = json.loads(stdout)
+    assert result["best_epoch"] < result["epochs"]
+    assert tuilab("evaluate", "last", "--json").json["test"] == result["test"]
 
 
 def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(tuilab: Tuilab) -> None:

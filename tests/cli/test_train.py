@@ -45,7 +45,7 @@ def test_json_has_the_promised_form(tuilab: Tuilab) -> None:
     result = done.json
     assert list(result) == [
         *("run", "status", "device", "parameters", "epochs", "steps", "seconds", "samples_per_second"),
-        *("best_epoch", "best_checkpoint", "reason", "train", "validation", "test"),
+        *("best_epoch", "reason", "train", "validation", "test"),
     ]
     assert (result["device"], result["parameters"], result["epochs"], result["steps"]) == ("cpu", 139, 2, 28)
     assert "epoch 2/2" in done.stderr
@@ -57,7 +57,6 @@ def test_a_run_holds_experiment_weights_and_results(tuilab: Tuilab) -> None:
     experiment = tomllib.loads((run / "experiment.toml").read_text())
     assert (experiment["seed"], experiment["training"]["epochs"]) == (5, 2)
     assert experiment["training"]["optimizer"]["beta_1"] == 0.9, "defaults are written out"
-    assert result["best_checkpoint"] == "step-000028"
     weights = load_file(run / "checkpoints" / "step-000028" / "weights.safetensors")
     assert {name: value.shape for name, value in weights.items()} == {
         "dense_1/kernel": (4, 8),
@@ -82,6 +81,16 @@ def test_the_best_epoch_is_kept(tuilab: Tuilab) -> None:
     best = tuilab("evaluate", "last", "--best", "--json").json
     assert best["validation"]["loss"] == pytest.approx(lowest)
     assert tuilab("evaluate", "last", "--json").json["validation"]["loss"] > lowest
+
+
+def test_averaged_weights_are_what_is_kept(tuilab: Tuilab) -> None:
+    """The last epoch is the best one, and the training ends with other weights than it had."""
+    averaged = ("--set", "training.optimizer.use_ema=true", "--epochs", "3")
+    result = tuilab("train", "digits-mlp", *averaged, "--json").json
+    assert result["best_epoch"] == 3
+    assert tuilab("evaluate", "last", "--json").json["test"] == result["test"]
+    assert tuilab("evaluate", "last", "--best", "--json").json["test"] != result["test"]
+    assert tuilab("resume", "last", "--set", "training.epochs=4", "--json").json["epochs"] == 4
 
 
 def test_a_run_can_be_trained_again_from_its_own_file(tuilab: Tuilab) -> None:

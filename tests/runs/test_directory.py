@@ -32,7 +32,7 @@ def test_create_makes_all_or_nothing(tmp_path: Path) -> None:
 
 def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     run = create_run(tmp_path, "own", {"experiment.toml": ""})
-    with pytest.raises(UsageError, match="has no such checkpoint"):
+    with pytest.raises(UsageError, match="has no checkpoint"):
         run.checkpoint()
     run.write_checkpoint(7, {"a": lambda path: path.write_bytes(b"1") and None})
 

@@ -51,10 +51,11 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     Raises ValueError, and changes nothing, where the two do not fit; says what differs.
     """
     numbers, ours = checkpoint.numbers, trainer.lasting_arrays()
-    before = numbers["settings"]
-    for place, now in settings_that_stay(trainer).items():
-        if before.get(place) != now:
-            raise ValueError(f"{place} is {clean_text(str(now))} and was {clean_text(str(before.get(place)))}")
+    before, now = numbers["settings"], settings_that_stay(trainer)
+    for place in [*now, *before]:
+        if before.get(place) != now.get(place):
+            is_now, was = clean_text(str(now.get(place))), clean_text(str(before.get(place)))
+            raise ValueError(f"{place} is {is_now} and was {was}")
     for name in sorted(ours.keys() | checkpoint.arrays.keys()):
         size = ours[name].size if name in ours else 0
         stored = checkpoint.arrays[name].size if name in checkpoint.arrays else 0

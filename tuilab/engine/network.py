@@ -152,7 +152,9 @@ class Network:
             if entry.parameter.constraint is not None and entry.gradient is not None:
                 entry.parameter.constraint.apply(self.ops, entry.value)
 
-    def parameters(self) -> Iterator[tuple[str, Array]]:
-        """Yield (`layer name/parameter`, value) for every parameter, in the order of the arena."""
+    def parameters(self, values: Array | None = None) -> Iterator[tuple[str, Array]]:
+        """Yield (`layer name/parameter`, value) for every parameter, in the order of the arena; from `values` where
+        given, a flat array laid out like the arena's."""
         for entry in self.arena.entries:
-            yield f"{self.plan.layers[entry.layer].name}/{entry.parameter.name}", entry.value
+            value = entry.value if values is None else values[entry.place].reshape(entry.parameter.shape)
+            yield f"{self.plan.layers[entry.layer].name}/{entry.parameter.name}", value

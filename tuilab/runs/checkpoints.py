@@ -1,7 +1,8 @@
 """Checkpoints of a run: weights for everybody, and all that a training needs to go on from there.
 
-checkpoints/step-004220/ holds weights.safetensors, and where training can go on, training.safetensors and
-training.json with digests of both files. A folder is there complete or not at all.
+checkpoints/step-004220/ holds weights.safetensors, best.safetensors where the best epoch had others, and where training
+can go on, training.safetensors and training.json with digests of the other files. A folder is there complete or not at
+all.
 """
 
 from __future__ import annotations
@@ -20,25 +21,26 @@ from tuilab.runs.directory import MOST_JSON_BYTES, RunDirectory
 from tuilab.runs.weights import save_weights
 from tuilab.text import clean_text
 
-WEIGHTS, STATE, NUMBERS = "weights.safetensors", "training.safetensors", "training.json"
+WEIGHTS, BEST, STATE, NUMBERS = "weights.safetensors", "best.safetensors", "training.safetensors", "training.json"
 KEPT = 2
-"""Complete checkpoints that are kept beside that of the best epoch."""
+"""Complete checkpoints that are kept."""
 
 
-def save_checkpoint(run: RunDirectory, trainer: Trainer, fingerprint: dict[str, Any], resumable: bool = True) -> str:
-    """Write a checkpoint of a trainer between two steps, forget the oldest, and return its name.
+def save_checkpoint(run: RunDirectory, trainer: Trainer, fingerprint: dict[str, Any], resumable: bool = True) -> None:
+    """Write a checkpoint of a trainer between two steps, and forget the oldest.
 
     Raises StorageError where it cannot be written; then the earlier ones are as they were.
     """
     files: dict[str, Callable[[Path], None]] = {WEIGHTS: lambda path: save_weights(trainer.network, path)}
+    if trainer.best.epoch and not trainer.device.ops.xp.array_equal(trainer.network.arena.values, trainer.best_values):
+        files[BEST] = lambda path: save_weights(trainer.network, path, trainer.best_values)
     if resumable:
         checkpoint = capture(trainer)
         files[STATE] = lambda path: _save_arrays(checkpoint, path)
         files[NUMBERS] = lambda path: _save_numbers(checkpoint, fingerprint, path)
-    name = run.write_checkpoint(trainer.step, files).name
-    best = trainer.history[trainer.best.epoch - 1].step if trainer.best.epoch else 0
-    _forget(run, {best, trainer.step})
-    return name
+    run.write_checkpoint(trainer.step, files)
+    for path in run.checkpoints()[:-KEPT]:
+        run.remove_checkpoint(path)
 
 
 def load_checkpoint(folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
@@ -75,7 +77,7 @@ def _save_arrays(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def _save_numbers(checkpoint: Checkpoint, fingerprint: dict[str, Any], path: Path) -> None:
-    digests = {name: _digest(path.parent / name) for name in (WEIGHTS, STATE)}
+    digests = {name: _digest(path.parent / name) for name in (WEIGHTS, BEST, STATE) if (path.parent / name).exists()}
     stored = {"numbers": checkpoint.numbers, "digests": digests, "fingerprint": fingerprint}
     path.write_text(json.dumps(stored), encoding="utf-8")
 
@@ -83,10 +85,3 @@ def _save_numbers(checkpoint: Checkpoint, fingerprint: dict[str, Any], path: Pat
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _forget(run: RunDirectory, needed: set[int]) -> None:
-    """Remove all checkpoints but the newest and those of the steps in `needed`."""
-    for path in run.checkpoints()[:-KEPT]:
-        if int(path.name[5:]) not in needed:
-            run.remove_checkpoint(path)

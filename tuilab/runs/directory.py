@@ -48,15 +48,11 @@ class RunDirectory:
     def experiment_file(self) -> Path:
         return self.path / "experiment.toml"
 
-    def checkpoint(self, best: bool = False) -> Path:
-        """Return the newest checkpoint, or that of the best epoch; raises UsageError where there is none."""
+    def checkpoint(self) -> Path:
+        """Return the newest checkpoint; raises UsageError where there is none."""
         found = self.checkpoints()
-        if best:
-            result = self.read_json("result.json")
-            wanted = result.get("best_checkpoint") if isinstance(result, dict) else None
-            found = [path for path in found if path.name == wanted]
         if not found:
-            raise UsageError(f"run {clean_text(self.name)} has no such checkpoint: it ended before one was written")
+            raise UsageError(f"run {clean_text(self.name)} has no checkpoint: it ended before one was written")
         return found[-1]
 
     def checkpoints(self) -> list[Path]:
@@ -92,14 +88,14 @@ class RunDirectory:
 
     def write_checkpoint(self, step: int, files: dict[str, Callable[[Path], None]]) -> Path:
         """Make a checkpoint of `files` (name → what writes it, in this order), complete or not at all, and return its
-        folder. One that is there already stays as it is."""
+        folder. It takes the place of one of the same step."""
         final = self.path / "checkpoints" / f"step-{step:06d}"
-        if final.exists():
-            return final
         with storage(self.path), _new_folder(final) as folder:
             for name, write in files.items():
                 write(folder / name)
                 sync(folder / name)
+            if final.exists():
+                self.remove_checkpoint(final)
         return final
 
     @contextmanager
@@ -112,6 +108,9 @@ class RunDirectory:
                 file.seek(0)
                 holder = clean_text(file.read(200))
                 raise UsageError(f"run {clean_text(self.name)} is being trained already, by {holder}") from None
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):  # a file system without locks
+                    raise
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()

@@ -27,9 +27,9 @@ from tuilab.experiment.document import Experiment
 from tuilab.experiment.load import load_experiment
 from tuilab.experiment.plan import plan
 from tuilab.experiment.save import to_toml
-from tuilab.runs.checkpoints import WEIGHTS, load_checkpoint, resumable_checkpoints, save_checkpoint
+from tuilab.runs.checkpoints import BEST, WEIGHTS, load_checkpoint, resumable_checkpoints, save_checkpoint
 from tuilab.runs.directory import RunDirectory, create_run
-from tuilab.runs.weights import load_weights, save_weights
+from tuilab.runs.weights import load_weights
 from tuilab.text import clean_text
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -41,6 +41,7 @@ class RecordedTraining:
     def __init__(self, run: RunDirectory, trainer: Trainer) -> None:
         self.run = run
         self.trainer = trainer
+        self.resumed = trainer.step > 0
         self.result: dict[str, Any] = {}
         self.fingerprint = fingerprint()
 
@@ -58,7 +59,7 @@ class RecordedTraining:
 
         Raises UsageError where there is nothing to go on from or to, or `experiment` does not fit the checkpoint.
         """
-        training = cls(run, Trainer(experiment, data, choose_device(experiment.training.device)))
+        trainer = Trainer(experiment, data, choose_device(experiment.training.device))
         said = []
         for folder in resumable_checkpoints(run):
             try:
@@ -67,7 +68,7 @@ class RecordedTraining:
                 said.append(f"{folder.name} is left out: {error}")
                 continue
             try:
-                restore(training.trainer, checkpoint)
+                restore(trainer, checkpoint)
             except (ValueError, KeyError, TypeError) as error:
                 raise UsageError(f"run {clean_text(run.name)} cannot go on with these settings: {error}") from None
             break
@@ -75,10 +76,10 @@ class RecordedTraining:
             hint = f"start anew with: tuilab train {run.experiment_file}"
             raise UsageError("\n".join([*said, f"run {clean_text(run.name)} has no checkpoint to go on from; {hint}"]))
         complete = (run.path / "result.json").exists()
-        if training.trainer.epoch >= experiment.training.epochs and complete:
+        if trainer.epoch >= experiment.training.epochs and complete:
             wanted = f"--set training.epochs={2 * experiment.training.epochs}"
             raise UsageError(f"run {clean_text(run.name)} has done all its epochs; more with {wanted}")
-        run.write_text("experiment.toml", to_toml(experiment))
+        training = cls(run, trainer)
         changed = [name for name, value in training.fingerprint.items() if before.get(name) != value]
         if changed:
             said.append(f"numbers may differ from a run without interruption: other {', '.join(changed)}")
@@ -90,8 +91,9 @@ class RecordedTraining:
         try:
             with self.run.hold():
                 self.run.sweep()
-                if self.trainer.step:
+                if self.resumed:
                     self.run.rewind(self.trainer.step)
+                    self.run.write_text("experiment.toml", to_toml(self.trainer.experiment))
                 for event in self.trainer.run():
                     if isinstance(event, TrainingDone):
                         self._complete(event)
@@ -100,14 +102,13 @@ class RecordedTraining:
                         saved = perf_counter()
                     yield event
         except BaseException:
-            if not self.run.checkpoints():
+            if not self.resumed and not self.run.checkpoints():
                 self.run.discard()
             raise
 
     def _complete(self, done: TrainingDone) -> None:
         trainer = self.trainer
-        best = self._save_best()
-        last = save_checkpoint(self.run, trainer, self.fingerprint, resumable=done.status != "diverged")
+        save_checkpoint(self.run, trainer, self.fingerprint, resumable=done.status != "diverged")
         data = trainer.data
         parts = {"train": data.train, "validation": data.validation, "test": data.test}
         result = {
@@ -120,26 +121,12 @@ class RecordedTraining:
             "seconds": round(done.seconds, 3),
             "samples_per_second": round(trainer.samples / done.seconds, 1) if done.seconds else None,
             "best_epoch": trainer.best.epoch or None,
-            "best_checkpoint": best or last,
             "reason": done.reason,
             **{name: finite(trainer.evaluate(split)) if split else None for name, split in parts.items()},
         }
         history = [{"epoch": epoch.epoch, **finite(epoch.results)} for epoch in trainer.history]
         self.run.write_json("result.json", {**result, "history": history})
         self.result = result
-
-    def _save_best(self) -> str | None:
-        """Keep the weights of the best epoch; None where the training ended with them anyway."""
-        trainer, xp = self.trainer, self.trainer.device.ops.xp
-        values = trainer.network.arena.values
-        if not trainer.best.epoch or xp.array_equal(values, trainer.best_values):
-            return None
-        final = values.copy()
-        xp.copyto(values, trainer.best_values)
-        step = trainer.history[trainer.best.epoch - 1].step
-        folder = self.run.write_checkpoint(step, {WEIGHTS: lambda path: save_weights(trainer.network, path)})
-        xp.copyto(values, final)
-        return folder.name
 
 
 def fingerprint() -> dict[str, Any]:
@@ -181,7 +168,8 @@ class TrainedRun:
             self.experiment.training.dtype,
             self.experiment.seed,
         )
-        load_weights(self.network, run.checkpoint(best) / WEIGHTS)
+        folder = run.checkpoint()
+        load_weights(self.network, folder / (BEST if best and (folder / BEST).exists() else WEIGHTS))
 
     def predict(self, features: HostArray) -> HostArray:
         """Return the outputs for features as the data set stores them: (n, …) → (n, units)."""

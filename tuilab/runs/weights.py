@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from tuilab.blocks.arrays import HostArray
+from tuilab.blocks.arrays import Array, HostArray
 from tuilab.engine.network import Network
 from tuilab.errors import UsageError
 from tuilab.text import clean_text
 
 
-def save_weights(network: Network, path: Path) -> None:
-    """Write every parameter under `layer name/parameter`, with the permissions that new files have."""
+def save_weights(network: Network, path: Path, values: Array | None = None) -> None:
+    """Write every parameter under `layer name/parameter`, with the permissions that new files have; from `values` where
+    given, a flat array laid out like the network's arena."""
     from safetensors.numpy import save
 
-    tensors = {name: np.ascontiguousarray(network.ops.to_host(value)) for name, value in network.parameters()}
+    tensors = {name: np.ascontiguousarray(network.ops.to_host(value)) for name, value in network.parameters(values)}
     with path.open("wb") as file:
         file.write(save(tensors))
         file.flush()
