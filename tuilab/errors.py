@@ -58,3 +58,7 @@ class StorageError(TuilabError):
     """A disk that is full, a folder that cannot be written."""
 
     exit_code = 5
+
+
+class DiskFullError(StorageError):
+    """There is no space left; what could not be written can be written once there is."""

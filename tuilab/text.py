@@ -17,6 +17,8 @@ def clean_text(text: str, limit: int = 200) -> str:
     Whatever comes from a file (names, labels, paths) goes through here before it reaches a terminal, so that no
     escape code in a file can move the cursor, change colours or turn text round.
     """
+    if len(text) <= limit and text.isprintable():
+        return text
     kept = "".join(map(_clean_character, text[: limit + 1]))
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 

@@ -231,11 +231,21 @@ def test_all_problems_are_told_at_once() -> None:
 def test_memory() -> None:
     """407 050 parameters six times (values, best, before, gradients, two slots of Adam), and for each of 128 samples
     784 + 512 + 10 outputs and twice 784 gradients, in 4 bytes each."""
-    planned = network(DIGITS, dense(512, "relu"))
-    assert memory_bytes(planned, 128, 2, 4) == 4 * (6 * 407_050 + 128 * (784 + 512 + 10 + 2 * 784)) == 11_240_688
-    assert memory_bytes(planned, 128, 2, 8) == 2 * 11_240_688
-    frozen = network(FLOWERS, dense(8, trainable=False))
-    assert memory_bytes(frozen, 1, 0, 4) == 4 * (2 * 67 + 2 * 27 + (4 + 8 + 3) + 2 * 8)
+
+    def needed(info: DataInfo, first: dict[str, Any], batch_size: int, **training: Any) -> int:
+        document = {
+            "data": {"dataset": "iris", "batch_size": batch_size},
+            "layers": [first, dense(len(info.classes), "softmax")],
+            "training": {"loss": "categorical_crossentropy", **training},
+        }
+        made = make_experiment(document)
+        return memory_bytes(plan(made, info), made)
+
+    announced = 4 * (6 * 407_050 + 128 * (784 + 512 + 10 + 2 * 784))
+    assert needed(DIGITS, dense(512, "relu"), 128) == announced == 11_240_688
+    assert needed(DIGITS, dense(512, "relu"), 128, dtype="float64") == 2 * 11_240_688
+    frozen = needed(FLOWERS, dense(8, trainable=False), 1, optimizer="sgd")
+    assert frozen == 4 * (2 * 67 + 2 * 27 + (4 + 8 + 3) + 2 * 8)
 
 
 @pytest.mark.parametrize(("units", "batch_size"), [(512, 128), (2048, 32), (64, 512)])
@@ -251,7 +261,7 @@ def test_training_takes_about_the_memory_that_was_announced(units: int, batch_si
     generator = np.random.default_rng(0)
     features = generator.integers(0, 256, (2 * batch_size, 28, 28, 1), dtype=np.uint8)
     samples = Split(features, generator.integers(0, 10, 2 * batch_size))
-    announced = memory_bytes(plan(make_experiment(document), DIGITS), batch_size, slots=2, item_bytes=4)
+    announced = memory_bytes(plan(make_experiment(document), DIGITS), make_experiment(document))
     tracemalloc.start()
     try:
         trainer = Trainer(make_experiment(document), Data(DIGITS, samples, None, None, None), choose_device("cpu"))

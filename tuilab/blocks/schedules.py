@@ -44,6 +44,9 @@ class Schedule(Block, kind=True):
         "reduce_lr_on_plateau": "reduce_on_plateau",
     }
 
+    remembers: ClassVar[tuple[str, ...]] = ()
+    """Names of the numbers in `memory` that are its own."""
+
     @classmethod
     def from_number(cls, number: float) -> Self:
         block = cls.registry["constant"].model_validate({"learning_rate": number})
@@ -230,6 +233,8 @@ class ReduceOnPlateau(Schedule):
     after each epoch: better by more than min_delta → waiting starts again; otherwise, at `patience` epochs without
     that, rate ← max(rate · factor, min_lr), and the next `cooldown` epochs do not count
     """
+
+    remembers: ClassVar[tuple[str, ...]] = ("plateau_rate", "plateau_best", "plateau_waited", "plateau_cooling")
 
     initial_learning_rate: Rate = Field(0.001, description="The first rate.")
     monitor: str = Field("val_loss", description="loss, val_loss or a metric, with or without val_.")

@@ -19,10 +19,7 @@ def summary(model: Model, settings: Set = None, as_json: Json = False) -> None:
 
     experiment = load_experiment(model, settings or [])
     planned = plan(experiment, describe(experiment.data))
-    item = 8 if experiment.training.dtype == "float64" else 4
-    optimizer = experiment.training.optimizer
-    slots = len(optimizer.used_slots()) + optimizer.use_ema + (optimizer.gradient_accumulation_steps is not None)
-    needed = memory_bytes(planned, experiment.data.batch_size, slots, item)
+    needed = memory_bytes(planned, experiment)
     if as_json:
         layers = [
             {

@@ -36,8 +36,10 @@ def capture(trainer: Trainer) -> Checkpoint:
             "epoch": trainer.epoch,
             "step": trainer.step,
             "samples": trainer.samples,
+            "statistics_due": trainer.statistics_due,
             "seconds": trainer.seconds(),
             "settings": settings_that_stay(trainer),
+            "schedule": as_table(trainer.experiment.training.optimizer.learning_rate),
             "updater": trainer.updater.state(),
             "best": {"value": trainer.best.value, "epoch": trainer.best.epoch},
             "history": [asdict(done) for done in trainer.history],
@@ -65,7 +67,10 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         array[...] = trainer.device.ops.xp.asarray(checkpoint.arrays[name], dtype=array.dtype)
     trainer.epoch, trainer.step = numbers["epoch"], numbers["step"]
     trainer.samples, trainer.seconds_before = numbers["samples"], numbers["seconds"]
+    trainer.statistics_due = numbers["statistics_due"]
     trainer.updater.restore(numbers["updater"])
+    if numbers["schedule"] != as_table(trainer.experiment.training.optimizer.learning_rate):
+        trainer.updater.forget_schedule()
     trainer.best.value, trainer.best.epoch = numbers["best"]["value"], numbers["best"]["epoch"]
     trainer.history = [EpochDone(**done) for done in numbers["history"]]
 

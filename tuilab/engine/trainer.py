@@ -62,7 +62,8 @@ class Trainer:
         self.recent: Array = ops.xp.zeros(device.steps_between_reads, dtype=training.dtype)
         self._unread = 0
         self._losses: list[float] = []
-        self._statistics_due = False
+        self.statistics_due = False
+        """Look at the layers at the next update."""
         self.epoch = 0
         self.step = 0
         self.samples = 0
@@ -71,6 +72,8 @@ class Trainer:
         self.seconds_before = 0.0
         """Spent on these steps before this process went on with them."""
         self.history: list[EpochDone] = []
+        self.step_by_step = False
+        """Tell of every step, so that whoever consumes the events can pause after each."""
         self._stop_reason = ""
         self._status: Status = "finished"
 
@@ -124,19 +127,43 @@ class Trainer:
         """Return the seconds spent on this training so far."""
         return self.seconds_before + perf_counter() - self.started
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the training ends after the step that is being done."""
+        return bool(self._stop_reason)
+
     def stop(self, reason: str) -> None:
         """Let the training end after the step that is being done."""
         if not self._stop_reason and self.epoch < self.experiment.training.epochs:
             self._stop_reason, self._status = reason, "stopped"
 
+    def leave_out(self, seconds: float) -> None:
+        """Do not count time for which the training was paused."""
+        self.started += seconds
+
+    def change(self, experiment: Experiment) -> None:
+        """Go on with another number of epochs or another learning rate.
+
+        Raises ValueError, and changes nothing, where anything else differs or the epochs are over already.
+        """
+        training, now = self.experiment.training, experiment.training
+        optimizer = training.optimizer.model_copy(update={"learning_rate": now.optimizer.learning_rate})
+        changed = training.model_copy(update={"epochs": now.epochs, "optimizer": optimizer})
+        if self.experiment.model_copy(update={"training": changed}) != experiment:
+            raise ValueError("only training.epochs and training.optimizer.learning_rate can change while it trains")
+        if now.epochs < self.epoch + 1:
+            raise ValueError(f"epoch {self.epoch + 1} has begun, so there cannot be {now.epochs} epochs")
+        self.experiment = experiment
+        self.updater.change(now.optimizer, total_steps=now.epochs * len(self.train))
+
     def run(self) -> Iterator[Event]:
         """Train on from where it stands, and yield what happens. Ends with TrainingDone, whatever happened."""
-        epochs = self.experiment.training.epochs
+        epochs, parameters = self.experiment.training.epochs, self.plan.parameter_count
         self.started = self._told = perf_counter()
-        yield TrainingStarted(self.device.name, self.plan.parameter_count, epochs, len(self.train), self.train.samples)
+        yield TrainingStarted(self.device.name, parameters, epochs, len(self.train), self.train.samples)
         if self.patience is not None and self.patience.over(self.epoch):  # it was over before this process
             self._stop_reason = self._no_better()
-        while self.epoch < epochs and not self._stop_reason:
+        while self.epoch < self.experiment.training.epochs and not self._stop_reason:
             yield from self._run_epoch()
         self._finish()
         yield TrainingDone(self._status, self.epoch, self.step, self.seconds(), self._stop_reason)
@@ -145,7 +172,7 @@ class Trainer:
         return f"{self.best.monitor} has not become better since epoch {self.best.epoch}"
 
     def _run_epoch(self) -> Iterator[Event]:
-        started, samples = perf_counter(), self.samples
+        started, samples = self.seconds(), self.samples
         epoch = self.epoch + 1
         if self.experiment.data.shuffle:
             self.train.shuffle(self.experiment.seed, epoch)
@@ -165,7 +192,7 @@ class Trainer:
         if self._stop_reason:
             return
         results = self.measures.results()
-        trained = perf_counter() - started
+        trained = self.seconds() - started
         if self.validation is not None:
             validated = evaluate(self.network, self.validation, self.measures)
             results |= {f"val_{label}": value for label, value in validated.items()}
@@ -186,7 +213,7 @@ class Trainer:
             step=self.step,
             results=results,
             learning_rate=self.updater.learning_rate,
-            seconds=perf_counter() - started,
+            seconds=self.seconds() - started,
             samples_per_second=(self.samples - samples) / trained,
             best=self.best.epoch == epoch,
         )
@@ -196,18 +223,19 @@ class Trainer:
     def _run_step(self, epoch: int, x: Array, labels: Array) -> Iterator[Event]:
         self.network.clock.epoch, self.network.clock.step = epoch, self.step
         last = (self.step + 1) % len(self.train) == 0
-        self._statistics_due |= self.step % self.experiment.training.statistics_every == 0
-        updates, watched = self.updater.step, self._statistics_due
+        self.statistics_due |= self.step % self.experiment.training.statistics_every == 0
+        updates, watched = self.updater.step, self.statistics_due
         with self.device.ops.quiet():
-            if not self.train_batch(x, labels, read=last, watched=watched):
+            if not self.train_batch(x, labels, read=last or self.step_by_step, watched=watched):
                 self._diverge(x)
                 return
             updated = self.updater.step > updates  # not while gradients of several batches are gathered
             states = self.statistics.after_update() if watched and updated else ()
         if states:
-            self._statistics_due = False
+            self.statistics_due = False
             yield LayersSeen(epoch, self.step, states)
-        if not last and not self._unread and perf_counter() - self._told >= SECONDS_BETWEEN_EVENTS:
+        due = self.step_by_step or perf_counter() - self._told >= SECONDS_BETWEEN_EVENTS
+        if due and not last and not self._unread:
             yield self._steps_done(epoch)
 
     def _steps_done(self, epoch: int) -> StepsDone:

@@ -103,6 +103,18 @@ class Updater:
                     xp.copyto(w, average)
         return True
 
+    def change(self, optimizer: Optimizer, total_steps: int) -> None:
+        """Go on with another schedule of the learning rate, or more or fewer steps in all."""
+        if optimizer.learning_rate != self._optimizer.learning_rate:
+            self.forget_schedule()
+        self._optimizer = optimizer
+        self._planned = max(total_steps // self._gather_batches, 1)
+
+    def forget_schedule(self) -> None:
+        """Let the schedule begin anew, as far as it remembers anything but the step."""
+        for name in self._optimizer.learning_rate.remembers:
+            self.memory.pop(name, None)
+
     def epoch_done(self, results: Mapping[str, float]) -> None:
         """Tell the schedule how the epoch went: `{"loss": …, "val_loss": …}`."""
         self._optimizer.learning_rate.epoch_done(results, self.memory)

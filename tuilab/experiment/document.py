@@ -104,6 +104,9 @@ class Training(BaseModel):
         None, description="Weight of each class in the loss by its name; balanced: rare classes weigh more."
     )
     statistics_every: int = Field(20, gt=0, description="Steps between two looks at every layer's statistics.")
+    checkpoint_every: int | None = Field(
+        None, gt=0, description="Epochs between two checkpoints that are kept for good."
+    )
     device: DeviceName = Field("auto", description="auto, cpu, gpu or gpu:1.")
     dtype: Literal["float32", "float64"] = Field("float32", description="Precision of all numbers.")
 

@@ -99,10 +99,13 @@ def input_shape(experiment: Experiment, info: DataInfo) -> Shape:
     return (math.prod(info.input_shape),) if flatten else info.input_shape
 
 
-def memory_bytes(planned: Plan, batch_size: int, slots: int, item_bytes: int) -> int:
+def memory_bytes(planned: Plan, experiment: Experiment) -> int:
     """Return about how much memory training takes, without the data: parameters, those of the best epoch and those
-    before the last update, gradients and `slots` optimizer arrays; and for one batch each layer's output and the
+    before the last update, gradients and the optimizer's arrays; and for one batch each layer's output and the
     gradients between layers."""
+    optimizer = experiment.training.optimizer
+    slots = len(optimizer.used_slots()) + optimizer.use_ema + (optimizer.gradient_accumulation_steps is not None)
     parameters = 2 * planned.parameter_count + planned.trainable_count * (2 + slots)
     sizes = [math.prod(planned.input_shape), *(math.prod(layer.output_shape) for layer in planned.layers)]
-    return item_bytes * (parameters + batch_size * (sum(sizes) + 2 * max(sizes)))
+    item_bytes = 8 if experiment.training.dtype == "float64" else 4
+    return item_bytes * (parameters + experiment.data.batch_size * (sum(sizes) + 2 * max(sizes)))
