@@ -6,11 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tuilab.runs.directory import RunDirectory
+from tuilab.runs.reader import Epoch, Overview, following, overview
 
 CONTROL = {chr(code) for code in range(32)} - {"\n"}
 
@@ -74,6 +79,22 @@ class Tuilab:
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
         return path
+
+    def overview(self, run: str) -> Overview:
+        return overview(RunDirectory(self.runs / run))
+
+    def epochs(self, run: str) -> list[Epoch]:
+        """The results of every epoch of a run."""
+        with following(RunDirectory(self.runs / run)) as reader:
+            return reader.epochs()
+
+    def wait_for(self, run: str, reached: Callable[[Overview], bool]) -> Overview:
+        """Wait until a run has come to what `reached` asks of it."""
+        until = time.monotonic() + 60
+        while not reached(seen := self.overview(run)):
+            assert time.monotonic() < until, seen
+            time.sleep(0.02)
+        return seen
 
     def run_names(self) -> list[str]:
         """Everything in the runs folder, hidden leftovers included."""

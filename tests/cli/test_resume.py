@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import random
+import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -46,41 +44,43 @@ def weights(tuilab: Tuilab, run: str) -> bytes:
     return (folders[-1] / "weights.safetensors").read_bytes()
 
 
-def interrupt(tuilab: Tuilab, model: Path, number: signal.Signals, after: str) -> str:
-    """Train `model`, send a signal a little after stderr says `after`, and return the run's name."""
-    before = set(tuilab.run_names())
-    process = tuilab.start("train", model)
-    assert process.stderr is not None
-    while after not in process.stderr.readline():
-        assert process.poll() is None
-    time.sleep(0.05)
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode == (4 if number == signal.SIGINT else -number)
-    (run,) = set(tuilab.run_names()) - before
+def start(tuilab: Tuilab, model: Path, *more: str) -> str:
+    """Start a training in the background, and return the run's name once it has done its first steps."""
+    run: str = tuilab("train", model, "--detach", "--json", *more).json["run"]
+    tuilab.wait_for(run, lambda seen: seen.status.step > 0)
     return run
+
+
+def kill(tuilab: Tuilab, run: str) -> None:
+    """Kill the worker of a run, and wait until its end shows."""
+    os.kill(tuilab.overview(run).status.pid, signal.SIGKILL)
+    tuilab.wait_for(run, lambda seen: not seen.alive)
+
+
+def facts(tuilab: Tuilab, run: str) -> list[object]:
+    """What two trainings with the same numbers have in common."""
+    return [(row.epoch, row.step, row.learning_rate, row.best, row.results) for row in tuilab.epochs(run)]
 
 
 def test_an_interrupted_run_ends_as_if_nothing_had_happened(tuilab: Tuilab) -> None:
     model = tuilab.write("own.toml", MODEL)
     undisturbed = tuilab("train", model, "--json").json
     for _ in range(5):
-        run = interrupt(tuilab, model, signal.SIGINT, "epoch 1/")
-        stopped = json.loads((tuilab.runs / run / "result.json").read_text())
-        assert stopped["status"] == "stopped"
-        if stopped["steps"] % 720:
+        run = start(tuilab, model)
+        tuilab("stop", run)
+        stopped = tuilab.wait_for(run, lambda seen: not seen.alive)
+        assert (stopped.state, stopped.reason) == ("stopped", "it was asked to stop")
+        if stopped.status.step % 720:
             break
-    assert stopped["steps"] % 720, "in the middle of an epoch"
+    assert stopped.status.step % 720, "in the middle of an epoch"
     done = tuilab("resume", run, "--json")
-    assert f"after step {stopped['steps']}" in done.stderr
+    assert f"after step {stopped.status.step:,}" in done.stderr
     for key in ("status", "epochs", "steps", "best_epoch", "train", "validation", "test"):
         assert done.json[key] == undisturbed[key], key
     assert weights(tuilab, run) == weights(tuilab, undisturbed["run"])
-    histories = [
-        json.loads((tuilab.runs / name / "result.json").read_text())["history"] for name in (run, undisturbed["run"])
-    ]
-    assert histories[0] == histories[1]
+    assert facts(tuilab, run) == facts(tuilab, undisturbed["run"])
     assert "has done all its epochs" in tuilab("resume", run, code=2).stderr
+    assert tuilab.overview(run).state == "finished", "what was refused changes nothing"
 
 
 def test_a_finished_run_is_extended(tuilab: Tuilab) -> None:
@@ -119,7 +119,7 @@ def test_a_damaged_checkpoint_is_left_out(tuilab: Tuilab) -> None:
     (newest / "training.safetensors").write_bytes(whole[:-7] + b"damaged")
     done = tuilab("resume", run, "--set", "training.epochs=4", "--json")
     assert "step-002160 is left out: training.safetensors is damaged" in done.stderr
-    assert "after step 1440" in done.stderr
+    assert "after step 1,440" in done.stderr
     assert done.json["epochs"] == 4
     assert not newest.exists(), "what is damaged does not stay"
     for folder in (tuilab.runs / run / "checkpoints").iterdir():
@@ -130,80 +130,66 @@ def test_a_damaged_checkpoint_is_left_out(tuilab: Tuilab) -> None:
 
 
 def test_two_processes_never_train_one_run(tuilab: Tuilab) -> None:
-    endless = MODEL.replace("epochs = 8", "epochs = 1").replace("early_stopping", "# early_stopping")
-    run = tuilab("train", tuilab.write("own.toml", endless), "--json").json["run"]
-    first = tuilab.start("resume", run, "--set", "training.epochs=1000")
-    assert first.stderr is not None
-    while "samples, on cpu" not in first.stderr.readline():
-        assert first.poll() is None
-    done = tuilab("resume", run, "--set", "training.epochs=1000", code=2)
-    assert f"is being trained already, by process {first.pid}" in done.stderr
-    first.send_signal(signal.SIGKILL)
-    first.communicate(timeout=60)
+    endless = MODEL.replace("epochs = 8", "epochs = 1000").replace("early_stopping", "# early_stopping")
+    run = start(tuilab, tuilab.write("own.toml", endless))
+    seen = tuilab.overview(run)
+    done = tuilab("resume", run, code=2)
+    assert f"is being trained already, by process {seen.status.pid}" in done.stderr
+    assert tuilab.overview(run).state == "running"
+    kill(tuilab, run)
+    dead = tuilab.overview(run)
+    assert (dead.state, "was killed" in dead.reason) == ("failed", True)
     assert tuilab("resume", run, "--set", "training.epochs=2", "--json").json["epochs"] == 2
 
 
 def test_a_run_that_died_before_its_results_were_written_gets_them(tuilab: Tuilab) -> None:
+    """The last checkpoint is there, the final state is not."""
     stopping = MODEL.replace("patience = 6", "patience = 1, min_delta = 0.3").replace("epochs = 8", "epochs = 20")
-    done = tuilab("train", tuilab.write("own.toml", stopping), "--json").json
+    model = tuilab.write("own.toml", stopping)
+    done = tuilab("train", model, "--json").json
     assert done["epochs"] < 20, "stopped early"
-    (tuilab.runs / done["run"] / "result.json").unlink()
-    again = tuilab("resume", done["run"], "--json").json
+    process = tuilab.start("train", model, "--json", program=("-c", DIES_AT_THE_END))
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 4, stderr
+    assert "ended by SIGKILL" in stderr
+    (run,) = set(tuilab.run_names()) - {done["run"]}
+    assert tuilab.overview(run).state == "failed"
+    again = tuilab("resume", run, "--json").json
     for key in ("status", "reason", "epochs", "steps", "train", "validation", "test"):
         assert again[key] == done[key], key
 
 
-@pytest.mark.parametrize("settings", [[], ["--set", "training.epochs=3"]])
-def test_nothing_to_go_on_from(tuilab: Tuilab, settings: list[str]) -> None:
-    run = interrupt(tuilab, tuilab.write("own.toml", MODEL), signal.SIGKILL, "epoch 1/")
-    assert "no checkpoint to go on from" in tuilab("resume", run, *settings, code=2).stderr
-
-
-KILLED = """
+DIES_AT_THE_END = """
 import sys
+from tuilab.runs import launch
+launch.PROGRAM = '''
+import os, signal, sys
+sys.path.append(sys.argv.pop(1))
+from tuilab.engine.trainer import Trainer
+Trainer.evaluate = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from tuilab.runs.worker import main
+sys.exit(main(*sys.argv[1:]))
+'''
 from tuilab.cli.main import main
-from tuilab.runs import training
-training.SECONDS_BETWEEN_CHECKPOINTS = 0
 sys.argv = ["tuilab", *sys.argv[1:]]
 main()
 """
 
 
+@pytest.mark.parametrize("settings", [[], ["--set", "training.epochs=3"]])
+def test_a_run_without_a_checkpoint_begins_anew(tuilab: Tuilab, settings: list[str]) -> None:
+    model = tuilab.write("own.toml", MODEL)
+    run = start(tuilab, model)
+    kill(tuilab, run)
+    assert not (tuilab.runs / run / "checkpoints").exists()
+    done = tuilab("resume", run, *settings, "--json").json
+    assert done["test"] == tuilab("train", model, *settings, "--json").json["test"]
+    assert [row.epoch for row in tuilab.epochs(run)] == list(range(1, done["epochs"] + 1))
+
+
 def test_the_last_checkpoint_holds_the_final_weights(tuilab: Tuilab) -> None:
     """Also where one was written at the same step before the training ended with the weights of its best epoch."""
     model = tuilab.write("own.toml", MODEL.replace("patience = 6", "patience = 1, min_delta = 0.3"))
-    process = tuilab.start("train", model, "--json", program=("-c", KILLED))
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 0, stderr
-    result = json.loads(stdout)
+    result = tuilab("train", model, "--set", "training.checkpoint_every=1", "--json").json
     assert result["best_epoch"] < result["epochs"]
     assert tuilab("evaluate", "last", "--json").json["test"] == result["test"]
-
-
-def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(tuilab: Tuilab) -> None:
-    """SIGKILL at random moments, also while a checkpoint is written after every epoch."""
-    model = tuilab.write("own.toml", MODEL.replace("epochs = 8", "epochs = 12"))
-    undisturbed = tuilab("train", model, "--json").json
-    moments = random.Random(5)
-    arguments, run, kills = ["train", str(model)], "", 0
-    known = set(tuilab.run_names())
-    while kills < 6:
-        process = tuilab.start(*arguments, program=("-c", KILLED))
-        assert process.stderr is not None
-        while "epoch" not in (line := process.stderr.readline()):
-            assert line or process.poll() is None
-        time.sleep(moments.random() * 0.3)
-        process.kill()
-        process.communicate(timeout=60)
-        kills += 1
-        if not run:
-            (run,) = set(tuilab.run_names()) - known
-            arguments = ["resume", run]
-        if (tuilab.runs / run / "result.json").exists():
-            break
-    result = tuilab.runs / run / "result.json"
-    done = json.loads(result.read_text()) if result.exists() else tuilab("resume", run, "--json").json
-    assert kills >= 2
-    assert done["test"] == undisturbed["test"]
-    assert weights(tuilab, run) == weights(tuilab, undisturbed["run"])
-    assert not list((tuilab.runs / run).rglob("*.part")), "what the killed processes left is swept up"

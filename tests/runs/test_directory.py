@@ -11,6 +11,7 @@ import pytest
 
 from tuilab.errors import StorageError, UsageError
 from tuilab.runs.directory import RunDirectory, create_run, find_run, new_name, run_names, runs_folder
+from tuilab.runs.reader import overview
 
 
 def test_names_are_readable_and_unique() -> None:
@@ -21,17 +22,18 @@ def test_names_are_readable_and_unique() -> None:
 
 
 def test_create_makes_all_or_nothing(tmp_path: Path) -> None:
-    run = create_run(tmp_path / "deep" / "runs", "own", {"experiment.toml": "name = 'own'", "data.json": "{}"})
-    assert sorted(path.name for path in run.path.iterdir()) == ["data.json", "experiment.toml"]
+    run = create_run(tmp_path / "deep" / "runs", "own", "name = 'own'")
+    assert sorted(path.name for path in run.path.iterdir()) == ["commands", "experiment.toml", "metrics.db"]
+    assert overview(run).status.experiment == "own"
     assert run_names(tmp_path / "deep" / "runs") == [run.name]
     blocked = tmp_path / "blocked"
+    blocked.write_text("a file in the way")
     with pytest.raises(StorageError, match="choose another folder"):
-        create_run(blocked, "own", {"missing/experiment.toml": ""})
-    assert list(blocked.iterdir()) == []
+        create_run(blocked, "own", "name = 'own'")
 
 
 def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    run = create_run(tmp_path, "own", {"experiment.toml": ""})
+    run = create_run(tmp_path, "own", "")
     with pytest.raises(UsageError, match="has no checkpoint"):
         run.checkpoint()
     run.write_checkpoint(7, {"a": lambda path: path.write_bytes(b"1") and None})
@@ -76,7 +78,7 @@ def test_find_run(tmp_path: Path) -> None:
         (tmp_path / name / "experiment.toml").touch()
     (tmp_path / ".1121-hidden.part").mkdir()
     (tmp_path / ".1121-hidden.part" / "experiment.toml").touch()
-    os.utime(tmp_path / "1121-iris-abd", (2e9, 2e9))
+    os.utime(tmp_path / "1121-iris-abd" / "experiment.toml", (2e9, 2e9))
     assert find_run(tmp_path, "last").name == "1121-iris-abd"
     assert find_run(tmp_path, "abc").name == "1121-iris-abc"
     assert find_run(tmp_path, "1121-mnist").name == "1121-mnist-xyz"
@@ -85,6 +87,8 @@ def test_find_run(tmp_path: Path) -> None:
         find_run(tmp_path, "1121-iris")
     with pytest.raises(UsageError, match="did you mean '1121-mnist-xyz'"):
         find_run(tmp_path, "1121-mnist-xyy")
+    with pytest.raises(UsageError, match="no run named ''"):
+        find_run(tmp_path, "")
     with pytest.raises(UsageError, match="no run named 'last'"):
         find_run(tmp_path / "empty", "last")
 

@@ -52,6 +52,8 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
         "dense_3/bias is missing": {name: value for name, value in good.items() if name != "dense_3/bias"},
         "extra is not in this network": {**good, "extra": np.zeros(3, "float32")},
         r"dense_1/kernel is \(8, 4\), not \(4, 8\)": {**good, "dense_1/kernel": np.zeros((8, 4), "float32")},
+        "dense_3/bias holds int32, not floating-point numbers": {**good, "dense_3/bias": np.zeros(3, "int32")},
+        "dense_3/bias holds complex64, not floating-point": {**good, "dense_3/bias": np.zeros(3, "complex64")},
     }
     for message, tensors in cases.items():
         save_file(tensors, path)
@@ -62,3 +64,28 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
         path.write_bytes(junk)
         with pytest.raises(UsageError, match="cannot be read as weights"):
             load_weights(ours, path)
+    os.truncate(path, 10**11)
+    too_large = "cannot be read as weights: is too large: 100,000.0 MB where at most 8.4 MB are expected"
+    with pytest.raises(UsageError, match=f"weights: {too_large}$"):
+        load_weights(ours, path)
+    save_weights(network(1), tmp_path / "elsewhere")
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="weights: cannot be read as weights: is a symbolic link"):
+        load_weights(ours, path)
+    assert ours.arena.values.tobytes() == before
+
+
+def test_floats_of_every_width_and_value_are_taken(tmp_path: Path) -> None:
+    ours = network(2)
+    save_weights(network(1), tmp_path / "weights")
+    good = load_file(tmp_path / "weights")
+    double = {name: value.astype("float64") for name, value in good.items()}
+    half = {name: value.astype("float16") for name, value in good.items()}
+    wild = {**double, "dense_3/bias": np.array([np.nan, 1e300, -np.inf])}
+    for tensors in (double, half, wild):
+        save_file(tensors, tmp_path / "weights")
+        load_weights(ours, tmp_path / "weights")
+        for name, value in ours.parameters():
+            expected = np.array([np.nan, np.inf, -np.inf]) if tensors[name] is wild["dense_3/bias"] else tensors[name]
+            np.testing.assert_array_equal(value, expected.astype("float32"))

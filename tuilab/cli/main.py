@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tuilab import __version__
-from tuilab.cli import datasets, inspect, runs, train
+from tuilab.cli import archive, control, datasets, inspect, runs, train, trained
 from tuilab.errors import TuilabError
 
 app = typer.Typer(
@@ -22,12 +22,22 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(train.resume)
-app.command()(runs.evaluate)
-app.command()(runs.predict)
+app.command()(train.attach)
+app.command()(control.pause)
+app.command()(control.step)
+app.command()(control.stop)
+app.command("set")(control.set_)
+app.command()(control.checkpoint)
+app.command()(trained.evaluate)
+app.command()(trained.predict)
 app.command()(inspect.summary)
 app.command()(inspect.check)
 app.command()(inspect.models)
 app.command()(inspect.blocks)
+runs.app.command()(archive.pack)
+runs.app.command()(archive.unpack)
+runs.app.command()(archive.export)
+app.add_typer(runs.app, name="runs")
 app.add_typer(datasets.app, name="datasets")
 app.command()(inspect.devices)
 

@@ -51,3 +51,6 @@ DataDir: TypeAlias = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Folder of data sets. [default: TUILAB_DATA, cache]")
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Detach: TypeAlias = Annotated[
+    bool, typer.Option("--detach", help="Return as soon as the training has begun; 'tuilab attach' follows it.")
+]

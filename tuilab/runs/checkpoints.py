@@ -1,7 +1,7 @@
 """Checkpoints of a run: weights for everybody, and all that a training needs to go on from there.
 
 checkpoints/step-004220/ holds weights.safetensors, best.safetensors where the best epoch had others, and where training
-can go on, training.safetensors and training.json with digests of the other files. A folder is there complete or not at
+can go on, training.safetensors and training.json with digests of all. A folder is there complete or not at
 all.
 """
 
@@ -9,25 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tuilab.engine.checkpoint import Checkpoint, capture
 from tuilab.engine.trainer import Trainer
 from tuilab.runs.directory import MOST_JSON_BYTES, RunDirectory
+from tuilab.runs.plain_file import open_plain, read_plain
+from tuilab.runs.tensors import read_tensors, write_tensors
 from tuilab.runs.weights import save_weights
 from tuilab.text import clean_text
 
 WEIGHTS, BEST, STATE, NUMBERS = "weights.safetensors", "best.safetensors", "training.safetensors", "training.json"
+OTHERS = ("numbers", "fingerprint", "recorder")
 KEPT = 2
 """Complete checkpoints that are kept."""
 
 
-def save_checkpoint(run: RunDirectory, trainer: Trainer, fingerprint: dict[str, Any], resumable: bool = True) -> None:
-    """Write a checkpoint of a trainer between two steps, and forget the oldest.
+def save_checkpoint(
+    run: RunDirectory, trainer: Trainer, fingerprint: dict[str, Any], recorder: dict[str, Any], resumable: bool = True
+) -> None:
+    """Write a checkpoint of a trainer between two steps, with the state of its recorder, and forget older ones.
 
     Raises StorageError where it cannot be written; then the earlier ones are as they were.
     """
@@ -36,52 +41,67 @@ def save_checkpoint(run: RunDirectory, trainer: Trainer, fingerprint: dict[str, 
         files[BEST] = lambda path: save_weights(trainer.network, path, trainer.best_values)
     if resumable:
         checkpoint = capture(trainer)
-        files[STATE] = lambda path: _save_arrays(checkpoint, path)
-        files[NUMBERS] = lambda path: _save_numbers(checkpoint, fingerprint, path)
+        others = {"numbers": checkpoint.numbers, "fingerprint": fingerprint, "recorder": recorder}
+        files[STATE] = lambda path: write_tensors(checkpoint.arrays, path)
+        files[NUMBERS] = lambda path: _save_numbers(others, path)
     run.write_checkpoint(trainer.step, files)
+    every, steps = trainer.experiment.training.checkpoint_every, len(trainer.train)
     for path in run.checkpoints()[:-KEPT]:
-        run.remove_checkpoint(path)
+        if every is None or int(path.name[5:]) % (every * steps):
+            run.remove_checkpoint(path)
 
 
-def load_checkpoint(folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
-    """Return the checkpoint in `folder`, and the fingerprint of where it was made; raises ValueError with the reason
-    where it is incomplete, damaged or foreign."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
+def load_checkpoint(folder: Path, most_bytes: int) -> tuple[Checkpoint, dict[str, Any]]:
+    """Return the checkpoint in `folder`, whose files have at most `most_bytes`, with `fingerprint` and `recorder`, what
+    was stored beside it; raises ValueError with the reason where it is incomplete, damaged or foreign."""
+    if folder.is_symlink():
+        raise ValueError("is a link, not a folder of a run")
     try:
-        if (folder / NUMBERS).stat().st_size > MOST_JSON_BYTES:
-            raise ValueError("is too large")
-        stored = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+        stored = json.loads(read_plain(folder / NUMBERS, MOST_JSON_BYTES))
+        others = {name: dict(stored[name]) for name in OTHERS}
+        if stored["digests"].pop(NUMBERS) != _digest_of(others):
+            raise ValueError(f"{NUMBERS} is damaged")
         for name, digest in stored["digests"].items():
-            if Path(name).name != name or _digest(folder / name) != digest:
-                raise ValueError(f"{clean_text(name, 60)} is damaged")
-        numbers, fingerprint = dict(stored["numbers"]), dict(stored["fingerprint"])
-        arrays = load((folder / STATE).read_bytes())
+            if name not in (WEIGHTS, BEST, STATE):
+                raise ValueError(f"{clean_text(name, 60)} is no file of a checkpoint")
+            if _digest(folder / name, most_bytes) != digest:
+                raise ValueError(f"{name} is damaged")
+        if STATE not in stored["digests"]:
+            raise KeyError(STATE)
+        arrays = read_tensors(folder / STATE, most_bytes)
+        return Checkpoint(arrays, others.pop("numbers")), others
     except OSError as error:
         raise ValueError((error.strerror or str(error)).lower()) from None
-    except (KeyError, TypeError, AttributeError, RecursionError, SafetensorError):
+    except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError("is not a checkpoint of a training") from None
-    return Checkpoint(arrays, numbers), fingerprint
 
 
 def resumable_checkpoints(run: RunDirectory) -> list[Path]:
     """Return the folders of all checkpoints from which training can go on, the newest first."""
-    return [path for path in reversed(run.checkpoints()) if (path / NUMBERS).exists()]
+    return [path for path in reversed(run.checkpoints()) if _has_numbers(path)]
 
 
-def _save_arrays(checkpoint: Checkpoint, path: Path) -> None:
-    from safetensors.numpy import save
-
-    path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}))
-
-
-def _save_numbers(checkpoint: Checkpoint, fingerprint: dict[str, Any], path: Path) -> None:
-    digests = {name: _digest(path.parent / name) for name in (WEIGHTS, BEST, STATE) if (path.parent / name).exists()}
-    stored = {"numbers": checkpoint.numbers, "digests": digests, "fingerprint": fingerprint}
-    path.write_text(json.dumps(stored), encoding="utf-8")
+def _has_numbers(folder: Path) -> bool:
+    try:
+        os.lstat(folder / NUMBERS)
+    except FileNotFoundError:
+        return False
+    except OSError:  # loading will say what is wrong
+        return True
+    return True
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+def _save_numbers(others: dict[str, Any], path: Path) -> None:
+    written = [name for name in (WEIGHTS, BEST, STATE) if (path.parent / name).exists()]
+    digests = {name: _digest(path.parent / name) for name in written} | {NUMBERS: _digest_of(others)}
+    path.write_text(json.dumps({**others, "digests": digests}), encoding="utf-8")
+
+
+def _digest_of(others: dict[str, Any]) -> str:
+    """Return the digest of what JSON holds, which is the same after it was written and read."""
+    return hashlib.sha256(json.dumps(others).encode()).hexdigest()
+
+
+def _digest(path: Path, most_bytes: int = sys.maxsize) -> str:
+    with open_plain(path, most_bytes) as descriptor, open(descriptor, "rb", closefd=False) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-import platform
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tuilab.errors import StorageError, UsageError
+from tuilab.errors import DiskFullError, StorageError, UsageError
+from tuilab.runs.lock import Lock, hold
+from tuilab.runs.plain_file import read_plain
 from tuilab.text import clean_text, did_you_mean
 
 MOST_JSON_BYTES = 64 * 1024 * 1024
@@ -36,7 +37,7 @@ def runs_folder(chosen: Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The folder of one run: experiment.toml, data.json, checkpoints/step-…/ and result.json."""
+    """The folder of one run: experiment.toml, data.json, metrics.db, checkpoints/, commands/, worker.log, lock."""
 
     path: Path
 
@@ -57,20 +58,25 @@ class RunDirectory:
 
     def checkpoints(self) -> list[Path]:
         """Return the folders of all checkpoints, by step."""
-        found = [path for path in self.path.glob("checkpoints/step-*") if path.name[5:].isdecimal()]
-        return sorted(found, key=lambda path: int(path.name[5:]))
+        folder = self.path / "checkpoints"
+        try:
+            names = [name for name in os.listdir(folder) if name.startswith("step-") and name[5:].isdecimal()]
+        except OSError:  # none was written yet
+            return []
+        return [folder / name for name in sorted(names, key=lambda name: int(name[5:]))]
 
     def read_json(self, name: str) -> Any:
         """Return what the file `name` of this run holds; raises UsageError where it is not there or foreign."""
         path = self.path / name
+        place = clean_text(str(path))
         try:
-            if path.stat().st_size > MOST_JSON_BYTES:
-                raise UsageError(f"{clean_text(str(path))}: too large for a file of a run")
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(read_plain(path, MOST_JSON_BYTES))
         except FileNotFoundError:
-            raise UsageError(f"{clean_text(str(path))}: is missing") from None
-        except (ValueError, RecursionError):
-            raise UsageError(f"{clean_text(str(path))}: is damaged or not a file of a run") from None
+            raise UsageError(f"{place}: is missing") from None
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+            raise UsageError(f"{place}: is damaged or not a file of a run") from None
+        except ValueError as error:
+            raise UsageError(f"{place}: {error}") from None
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `value` under `name`, complete or not at all."""
@@ -79,7 +85,7 @@ class RunDirectory:
     def write_text(self, name: str, text: str) -> None:
         """Write `text` under `name`, complete or not at all."""
         with storage(self.path):
-            partial = self.path / f".{name}.part"
+            partial = (self.path / name).with_name(f".{Path(name).name}.{secrets.token_hex(4)}.part")
             try:
                 _write(partial, text.encode())
                 partial.replace(self.path / name)
@@ -90,44 +96,66 @@ class RunDirectory:
         """Make a checkpoint of `files` (name → what writes it, in this order), complete or not at all, and return its
         folder. It takes the place of one of the same step."""
         final = self.path / "checkpoints" / f"step-{step:06d}"
-        with storage(self.path), _new_folder(final) as folder:
-            for name, write in files.items():
-                write(folder / name)
-                sync(folder / name)
-            if final.exists():
-                self.remove_checkpoint(final)
+        replaced = final.with_name(f".{final.name}.replaced")
+        with storage(self.path):
+            try:
+                with new_folder(final) as folder:
+                    for name, write in files.items():
+                        write(folder / name)
+                        sync(folder / name)
+                    if final.exists():
+                        final.rename(replaced)
+            finally:
+                self._settle(replaced)
         return final
 
+    def _settle(self, replaced: Path) -> None:
+        """Remove a checkpoint whose place another one was to take, or put it back where that did not happen."""
+        final = replaced.with_name(replaced.name.removeprefix(".").removesuffix(".replaced"))
+        if not replaced.exists():
+            return
+        if final.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            replaced.rename(final)
+
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Keep every other process from training this run; raises UsageError where one does already."""
-        with storage(self.path), (self.path / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = clean_text(file.read(200))
-                raise UsageError(f"run {clean_text(self.name)} is being trained already, by {holder}") from None
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):  # a file system without locks
-                    raise
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}")
-            file.flush()
-            yield
+    def hold(self) -> Iterator[Lock]:
+        """Keep every other process from training this run; raises UsageError where one does already, or where a part of
+        the run is a link to somewhere else."""
+        with ExitStack() as held:
+            with storage(self.path):
+                for part in self.path.iterdir():
+                    if part.is_symlink():
+                        place = clean_text(str(part))
+                        raise UsageError(f"{place}: is a link out of the run; copy what it leads to in its place")
+                lock = held.enter_context(hold(self.path))
+            yield lock
+
+    def create_database(self, experiment_name: str) -> None:
+        """Make the database of this run, which has just begun."""
+        from tuilab.runs import database
+        from tuilab.runs.status import Status
+
+        now = time.time()
+        status = Status(experiment=experiment_name, created=now, heartbeat=now)
+        database.create(self.path, status.model_dump_json())
 
     def sweep(self) -> None:
-        """Remove what a process that died has left half-written; called while the run is held."""
-        for leftover in [*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")]:
+        """Undo what a process that died has left half-done; called while the run is held."""
+        for leftover in [
+            part for folder in (".", "checkpoints", "commands") for part in self.path.glob(f"{folder}/.*.part")
+        ]:
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+        for replaced in self.path.glob("checkpoints/.step-*.replaced"):
+            self._settle(replaced)
 
     def rewind(self, step: int) -> None:
-        """Forget everything after `step`, from which training goes on; called while the run is held."""
+        """Remove the checkpoints after `step`, from which training goes on; called while the run is held."""
         with storage(self.path):
-            (self.path / "result.json").unlink(missing_ok=True)
             for path in self.checkpoints():
                 if int(path.name[5:]) > step:
                     self.remove_checkpoint(path)
@@ -143,17 +171,18 @@ class RunDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def create_run(folder: Path, experiment_name: str, files: dict[str, str]) -> RunDirectory:
-    """Make the folder of a new run with these text files in it, complete or not at all.
+def create_run(folder: Path, experiment_name: str, experiment: str) -> RunDirectory:
+    """Make the folder of a new run of an experiment, given as the text of its file, complete or not at all.
 
     Raises StorageError where the folder cannot be written or the disk is full.
     """
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / new_name(experiment_name)
-        with _new_folder(path) as partial:
-            for name, text in files.items():
-                _write(partial / name, text.encode())
+        with new_folder(path) as partial:
+            _write(partial / "experiment.toml", experiment.encode())
+            (partial / "commands").mkdir()
+            RunDirectory(partial).create_database(experiment_name)
     return RunDirectory(path)
 
 
@@ -170,7 +199,8 @@ def run_names(folder: Path) -> list[str]:
 
 
 def find_run(folder: Path, name: str) -> RunDirectory:
-    """Return a run by its name, by an unambiguous beginning or end of it, as `last`, or by a path to its folder.
+    """Return a run by its name, by an unambiguous beginning or end of it, as `last` (the one whose training was started
+    or changed last), or by a path to its folder.
 
     Raises UsageError where there is no such run, or more than one.
     """
@@ -178,9 +208,11 @@ def find_run(folder: Path, name: str) -> RunDirectory:
         return RunDirectory(Path(name).resolve())
     visible = run_names(folder)
     if name == "last" and visible:
-        return RunDirectory(max((folder / run for run in visible), key=lambda path: path.stat().st_mtime_ns))
+        return max(
+            (RunDirectory(folder / run) for run in visible), key=lambda run: run.experiment_file.stat().st_mtime_ns
+        )
     matches = [run for run in visible if run == name] or [
-        run for run in visible if run.startswith(name) or run.endswith(name)
+        run for run in visible if name and (run.startswith(name) or run.endswith(name))
     ]
     if len(matches) == 1:
         return RunDirectory(folder / matches[0])
@@ -193,15 +225,16 @@ def find_run(folder: Path, name: str) -> RunDirectory:
 
 
 @contextmanager
-def storage(folder: Path) -> Iterator[None]:
+def storage(folder: Path, remedy: str = "choose another folder with --runs DIR") -> Iterator[None]:
     """Turn what an operating system says of disks and folders into a StorageError that names the remedy."""
     try:
         yield
     except OSError as error:
         place = clean_text(str(error.filename or folder))
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        remedy = f"{'free some space, or ' if full else ''}choose another folder with --runs DIR"
-        raise StorageError(f"{place}: {(error.strerror or str(error)).lower()}; {remedy}") from None
+        reason = f"{place}: {(error.strerror or str(error)).lower()}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskFullError(f"{reason}; free some space, or {remedy}") from None
+        raise StorageError(f"{reason}; {remedy}") from None
 
 
 def sync(path: Path) -> None:
@@ -221,7 +254,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _new_folder(final: Path) -> Iterator[Path]:
+def new_folder(final: Path) -> Iterator[Path]:
     """Give a hidden folder beside `final` that takes its name at the end, or vanishes where anything goes wrong."""
     partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     partial.mkdir(parents=True)
@@ -233,3 +266,26 @@ def _new_folder(final: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+@contextmanager
+def new_file(final: Path) -> Iterator[Path]:
+    """Give a hidden name beside `final` for a file that takes its place at the end, or vanishes where anything goes
+    wrong. Raises UsageError where its folder is missing, or `final` is a folder, a device or the like."""
+    if not final.parent.is_dir():
+        raise UsageError(f"{clean_text(str(final.parent))}: there is no such folder")
+    if os.path.lexists(final) and not final.is_file():
+        raise UsageError(f"{clean_text(str(final))}: is not a plain file; choose another name")
+    partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield partial
+        sync(partial)
+        partial.replace(final)
+        sync(final.parent)
+    except OSError as error:
+        if error.filename == os.fspath(partial):  # which nobody has asked for
+            error.filename = os.fspath(final)
+        raise
+    finally:
+        with suppress(OSError):
+            partial.unlink()

@@ -1,182 +1,287 @@
-"""One training with its run folder: created before the first step, completed after the last, gone on with later."""
+"""One training with its run folder: recorded, steered from outside, gone on with after an interruption."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from tuilab import __version__
-from tuilab.blocks.arrays import HostArray
 from tuilab.blocks.datasets import DataInfo
-from tuilab.blocks.samples import Data, Scaling, Split
-from tuilab.engine.batches import Batches
+from tuilab.blocks.samples import Scaling
 from tuilab.engine.checkpoint import restore
-from tuilab.engine.device import choose_device, devices
-from tuilab.engine.events import EpochDone, Event, TrainingDone
-from tuilab.engine.inference import predict
-from tuilab.engine.kernels.numpy import NumpyKernels
-from tuilab.engine.measures import Measures, evaluate
-from tuilab.engine.network import Network
+from tuilab.engine.device import devices
+from tuilab.engine.events import EpochDone, LayersSeen, StepsDone, TrainingDone
 from tuilab.engine.trainer import Trainer
-from tuilab.errors import UsageError
-from tuilab.experiment.document import Experiment
-from tuilab.experiment.load import load_experiment
-from tuilab.experiment.plan import plan
-from tuilab.experiment.save import to_toml
-from tuilab.runs.checkpoints import BEST, WEIGHTS, load_checkpoint, resumable_checkpoints, save_checkpoint
-from tuilab.runs.directory import RunDirectory, create_run
-from tuilab.runs.weights import load_weights
+from tuilab.errors import DiskFullError, ExperimentError, UsageError
+from tuilab.experiment.document import Training
+from tuilab.experiment.load import apply_override, make_experiment
+from tuilab.experiment.save import short, to_document, to_toml
+from tuilab.runs.checkpoints import load_checkpoint, resumable_checkpoints, save_checkpoint
+from tuilab.runs.commands import Command, Inbox
+from tuilab.runs.directory import RunDirectory
+from tuilab.runs.lock import Lock
+from tuilab.runs.recorder import Recorder
+from tuilab.runs.status import State, finite
+from tuilab.runs.tensors import MOST_HEADER_BYTES
 from tuilab.text import clean_text
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+CHECKPOINT_SHARE = 0.01
+"""Of the time that writing checkpoints may take: where one takes long, there are fewer."""
+SECONDS_BETWEEN_LOOKS = 0.02
+"""Into the folder of commands."""
+SECONDS_BETWEEN_HEARTBEATS = 1.0
+SECONDS_BETWEEN_TRIES = 1.0
+"""To write to a full disk."""
+SHORT_KEYS = {"learning_rate": "training.optimizer.learning_rate", "epochs": "training.epochs"}
+
+
+class Killed(Exception):
+    """The command to end at once."""
 
 
 class RecordedTraining:
-    """A training with its run folder: begun anew, or gone on with."""
+    """Trains, records, writes checkpoints and does what it is told, from the first step or from a checkpoint."""
 
-    def __init__(self, run: RunDirectory, trainer: Trainer) -> None:
+    def __init__(self, run: RunDirectory, trainer: Trainer, recorder: Recorder, lock: Lock) -> None:
         self.run = run
         self.trainer = trainer
-        self.resumed = trainer.step > 0
-        self.result: dict[str, Any] = {}
-        self.fingerprint = fingerprint()
+        self.recorder = recorder
+        self.lock = lock
+        self.inbox = Inbox(run)
+        self.fingerprint = fingerprint(recorder.status.threads)
+        self.pause_after: int | None = None
+        """The step after which the training waits; None where it runs on."""
+        self.stop_after_epoch = False
+        self.give_up = False
+        """Do not wait for space on the disk any longer."""
+        self._next_look = 0.0
+        self._next_checkpoint = perf_counter() + SECONDS_BETWEEN_CHECKPOINTS
 
-    @classmethod
-    def start(cls, experiment: Experiment, data: Data, folder: Path) -> RecordedTraining:
-        """Return the training of a new run in `folder`."""
-        trainer = Trainer(experiment, data, choose_device(experiment.training.device))
-        facts = {"info": data.info.to_dict(), "scaling": data.scaling.to_dict() if data.scaling else None}
-        files = {"experiment.toml": to_toml(experiment), "data.json": json.dumps(facts, indent=1)}
-        return cls(create_run(folder, experiment.name, files), trainer)
+    def stop(self, reason: str) -> None:
+        """End after the step that is being done, with a checkpoint; may be called at any moment."""
+        self.give_up = True
+        self.trainer.stop(reason)
 
-    @classmethod
-    def resume(cls, run: RunDirectory, experiment: Experiment, data: Data) -> tuple[RecordedTraining, list[str]]:
-        """Return the training of a run that goes on from its newest good checkpoint, and what there is to say about it.
+    def train(self) -> State:
+        """Train to the end, and return how it ended.
 
-        Raises UsageError where there is nothing to go on from or to, or `experiment` does not fit the checkpoint.
+        Raises DiskFullError where a full disk was waited for until somebody asked to stop, Killed on that command.
         """
-        trainer = Trainer(experiment, data, choose_device(experiment.training.device))
-        said = []
-        for folder in resumable_checkpoints(run):
-            try:
-                checkpoint, before = load_checkpoint(folder)
-            except ValueError as error:
-                said.append(f"{folder.name} is left out: {error}")
-                continue
-            try:
-                restore(trainer, checkpoint)
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(f"run {clean_text(run.name)} cannot go on with these settings: {error}") from None
-            break
-        else:
-            hint = f"start anew with: tuilab train {run.experiment_file}"
-            raise UsageError("\n".join([*said, f"run {clean_text(run.name)} has no checkpoint to go on from; {hint}"]))
-        complete = (run.path / "result.json").exists()
-        if trainer.epoch >= experiment.training.epochs and complete:
-            wanted = f"--set training.epochs={2 * experiment.training.epochs}"
-            raise UsageError(f"run {clean_text(run.name)} has done all its epochs; more with {wanted}")
-        training = cls(run, trainer)
-        changed = [name for name, value in training.fingerprint.items() if before.get(name) != value]
-        if changed:
-            said.append(f"numbers may differ from a run without interruption: other {', '.join(changed)}")
-        return training, said
+        for name, _ in self.inbox.take(most=None):
+            self.recorder.answer(name, "an old command", False, "was sent when nobody trained this run")
+        for event in self.trainer.run():
+            self.recorder.record(event)
+            if isinstance(event, TrainingDone):
+                return self._complete(event)
+            if self.recorder.due():
+                self._write(self.recorder.write)
+            if isinstance(event, LayersSeen):
+                continue  # losses of this and earlier steps are not told yet, a checkpoint now would lose them
+            if isinstance(event, EpochDone):
+                self._epoch_done(event)
+            if perf_counter() >= self._next_checkpoint:
+                self._checkpoint()
+            self._obey()
+            if isinstance(event, (StepsDone, EpochDone)):
+                self._wait_while_paused()
+        raise AssertionError("a training ends with TrainingDone")
 
-    def events(self) -> Iterator[Event]:
-        """Train, hand every event on, write checkpoints on the way, weights and results at the end."""
-        saved = perf_counter()
-        try:
-            with self.run.hold():
-                self.run.sweep()
-                if self.resumed:
-                    self.run.rewind(self.trainer.step)
-                    self.run.write_text("experiment.toml", to_toml(self.trainer.experiment))
-                for event in self.trainer.run():
-                    if isinstance(event, TrainingDone):
-                        self._complete(event)
-                    elif isinstance(event, EpochDone) and perf_counter() - saved >= SECONDS_BETWEEN_CHECKPOINTS:
-                        save_checkpoint(self.run, self.trainer, self.fingerprint)
-                        saved = perf_counter()
-                    yield event
-        except BaseException:
-            if not self.resumed and not self.run.checkpoints():
-                self.run.discard()
-            raise
+    def _epoch_done(self, event: EpochDone) -> None:
+        every = self.trainer.experiment.training.checkpoint_every
+        if every is not None and event.epoch % every == 0:
+            self._checkpoint()
+        if self.stop_after_epoch:
+            self.trainer.stop("it was asked to stop at the end of the epoch")
 
-    def _complete(self, done: TrainingDone) -> None:
+    def _wait_while_paused(self) -> None:
         trainer = self.trainer
-        save_checkpoint(self.run, trainer, self.fingerprint, resumable=done.status != "diverged")
-        data = trainer.data
-        parts = {"train": data.train, "validation": data.validation, "test": data.test}
-        result = {
-            "run": self.run.name,
-            "status": done.status,
-            "device": trainer.device.name,
-            "parameters": trainer.plan.parameter_count,
-            "epochs": done.epoch,
-            "steps": done.step,
-            "seconds": round(done.seconds, 3),
-            "samples_per_second": round(trainer.samples / done.seconds, 1) if done.seconds else None,
-            "best_epoch": trainer.best.epoch or None,
-            "reason": done.reason,
-            **{name: finite(trainer.evaluate(split)) if split else None for name, split in parts.items()},
-        }
-        history = [{"epoch": epoch.epoch, **finite(epoch.results)} for epoch in trainer.history]
-        self.run.write_json("result.json", {**result, "history": history})
-        self.result = result
+        if self.pause_after is None or trainer.step < self.pause_after or trainer.stopping:
+            return
+        began = perf_counter()
+        self._enter("paused", "by a command")
+        beat = time.monotonic()
+        while self.pause_after is not None and trainer.step >= self.pause_after and not trainer.stopping:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            self._obey()
+            if time.monotonic() - beat >= SECONDS_BETWEEN_HEARTBEATS:
+                beat = time.monotonic()
+                self._write(self.recorder.write)
+        trainer.leave_out(perf_counter() - began)
+        if self.pause_after is None:
+            self._enter("running")
+
+    def _enter(self, state: State, reason: str = "") -> None:
+        self.recorder.enter(state, reason)
+        self._write(lambda: self.recorder.write(durable=True))
+
+    def _checkpoint(self, resumable: bool = True) -> None:
+        started = perf_counter()
+        self._write(lambda: self.recorder.write(durable=True))  # what the checkpoint counts on is on the disk
+        state = self.recorder.state()
+        self._write(lambda: save_checkpoint(self.run, self.trainer, self.fingerprint, state, resumable))
+        self.recorder.tell("checkpoint", f"checkpoint after step {self.trainer.step:,}")
+        taken = perf_counter() - started
+        self._next_checkpoint = perf_counter() + max(SECONDS_BETWEEN_CHECKPOINTS, taken / CHECKPOINT_SHARE)
+
+    def _write(self, action: Callable[[], None]) -> None:
+        """Do what needs the disk; while it is full, training waits for space, a command or a signal."""
+        began, waited = perf_counter(), False
+        while True:
+            try:
+                action()
+                break
+            except DiskFullError as error:
+                if self.give_up:
+                    self.lock.report(f"stopped while the disk was full: {error}")
+                    raise
+                if not waited:
+                    self.lock.report(f"the disk is full, training goes on when there is space: {error}")
+                waited = True
+                self._wait_for_space()
+        if waited:
+            self.trainer.leave_out(perf_counter() - began)
+            self.lock.report("")
+            self.recorder.tell("state", f"the disk was full for {perf_counter() - began:.0f} s")
+
+    def _wait_for_space(self) -> None:
+        """Wait a little. Answers cannot be written now: only commands that matter now are looked at, and remain."""
+        until = time.monotonic() + SECONDS_BETWEEN_TRIES
+        while time.monotonic() < until and not self.give_up:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            for command in self.inbox.peek():
+                if command.action == "kill":
+                    raise Killed
+                if command.action == "stop":
+                    self.stop("it was asked to stop")
+                if command.action == "resume":
+                    until = 0.0
+
+    def _obey(self) -> None:
+        """Do what others have asked for."""
+        if time.monotonic() < self._next_look:
+            return
+        for name, command in self.inbox.take():
+            accepted, answer = False, str(command)
+            if isinstance(command, Command):
+                try:
+                    accepted, answer = True, self._do(command)
+                except (ValueError, UsageError, ExperimentError) as error:
+                    accepted, answer = False, " ".join(str(error).split())
+            what = str(command) if isinstance(command, Command) else "not a command"
+            self.recorder.answer(name, what, accepted, clean_text(answer, 1000))
+            self._write(lambda: self.recorder.write(durable=True))
+            if isinstance(command, Command) and command.action == "kill":
+                raise Killed
+        self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+
+    def _do(self, command: Command) -> str:
+        """Do one command, and return what is to be said about it; raises what says why it cannot be done."""
+        trainer = self.trainer
+        if command.action == "set":
+            return self._set(SHORT_KEYS.get(command.key, command.key), command.value)
+        if command.key or command.value:
+            raise ValueError(f"{command.action} takes no key and no value")
+        if command.action == "pause":
+            self._pause_after(trainer.step)
+            return f"paused after step {trainer.step:,}"
+        if command.action == "step":
+            self._pause_after(trainer.step + 1)
+            return f"does step {trainer.step + 1:,} and pauses"
+        if command.action == "resume":
+            paused = self.pause_after is not None
+            self._pause_after(None)
+            return f"goes on after step {trainer.step:,}" if paused else "is running already"
+        if command.action == "stop":
+            trainer.stop("it was asked to stop")
+            return f"stops after step {trainer.step:,}"
+        if command.action == "stop_after_epoch":
+            self.stop_after_epoch = True
+            return f"stops after epoch {trainer.epoch + 1}"
+        if command.action == "checkpoint":
+            self._checkpoint()
+            return f"checkpoint after step {trainer.step:,}"
+        return f"killed after step {trainer.step:,}"
+
+    def _pause_after(self, step: int | None) -> None:
+        self.pause_after = step
+        self.trainer.step_by_step = step is not None
+
+    def _set(self, key: str, value: str) -> str:
+        """Change a setting from the next step on. The checkpoint that goes with it is written first: whenever the
+        worker dies, the run goes on either as if it had not been asked, or with the change at this very step."""
+        before = self.trainer.experiment.training
+        document = to_document(self.trainer.experiment)
+        apply_override(document, f"{key}={value}")
+        self.trainer.change(make_experiment(document))
+        now = self.trainer.experiment.training
+        self.recorder.update(epochs=self.trainer.experiment.training.epochs)
+        self._checkpoint()
+        self._write(lambda: self.run.write_text("experiment.toml", to_toml(self.trainer.experiment)))
+        return f"{', '.join(_changes(before, now)) or 'nothing changed'} after step {self.trainer.step:,}"
+
+    def _complete(self, done: TrainingDone) -> State:
+        trainer = self.trainer
+        self._checkpoint(resumable=done.status != "diverged")
+        results: dict[str, Any] = {}
+        if done.status != "stopped":  # whoever stops a training does not want to wait
+            data = trainer.data
+            parts = {"train": data.train, "validation": data.validation, "test": data.test}
+            results = {name: finite(trainer.evaluate(split)) for name, split in parts.items() if split}
+        self.recorder.update(seconds=done.seconds, epoch=done.epoch, step=done.step, **results)
+        self._enter(done.status, done.reason)
+        return done.status
 
 
-def fingerprint() -> dict[str, Any]:
+def resume_from_checkpoint(run: RunDirectory, trainer: Trainer) -> tuple[dict[str, Any], list[str]]:
+    """Bring a new trainer to the newest good checkpoint of its run; return what else is stored there, and what there is
+    to say about it. A run that has none yet begins with its first step.
+
+    Raises UsageError where all are damaged, or the experiment does not fit.
+    """
+    said = []
+    folders = resumable_checkpoints(run)
+    largest = MOST_HEADER_BYTES + 2 * sum(array.nbytes for array in trainer.lasting_arrays().values())
+    for folder in folders:
+        try:
+            checkpoint, others = load_checkpoint(folder, largest)
+        except ValueError as error:
+            said.append(f"{folder.name} is left out: {error}")
+            continue
+        try:
+            restore(trainer, checkpoint)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"run {clean_text(run.name)} cannot go on with these settings: {error}") from None
+        return others, said
+    if folders:
+        hint = f"start anew with: tuilab train {clean_text(str(run.experiment_file))}"
+        raise UsageError("\n".join([*said, f"run {clean_text(run.name)} has no checkpoint to go on from; {hint}"]))
+    return {}, []
+
+
+def fingerprint(threads: int) -> dict[str, Any]:
     """Return what must be the same for a resumed training to give the same bytes."""
-    import numpy as np
-
-    threads = [os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "tuilab": __version__,
         "NumPy": np.__version__,
         "processor": devices()[0].description.partition(",")[0],
-        "number of threads": f"{cores} cores, {' '.join(threads).strip() or 'all'}",
+        "number of threads": threads,
     }
 
 
-def finite(results: Any) -> dict[str, float | None]:
-    """Return results as JSON can hold them: null for NaN and infinity."""
-    return {name: value if abs(value) < float("inf") else None for name, value in results.items()}
+def write_facts(run: RunDirectory, info: DataInfo, scaling: Scaling | None) -> None:
+    """Write what predictions need to know of the data."""
+    facts = {"info": info.to_dict(), "scaling": scaling.to_dict() if scaling else None}
+    run.write_text("data.json", json.dumps(facts, indent=1))
 
 
-class TrainedRun:
-    """A finished run, ready to evaluate and predict, with its final weights or those of its best epoch."""
-
-    def __init__(self, run: RunDirectory, best: bool = False) -> None:
-        self.run = run
-        self.experiment = load_experiment(run.experiment_file)
-        facts = run.read_json("data.json")
-        try:
-            self.info = DataInfo.from_dict(facts["info"])
-            self.scaling = Scaling.from_dict(facts["scaling"]) if facts["scaling"] else None
-        except (KeyError, TypeError, ValueError):
-            raise UsageError(f"{clean_text(str(run.path / 'data.json'))}: is damaged or not a file of a run") from None
-        self.network = Network(
-            NumpyKernels(),
-            plan(self.experiment, self.info),
-            self.experiment.training.loss,
-            self.experiment.data.batch_size,
-            self.experiment.training.dtype,
-            self.experiment.seed,
-        )
-        folder = run.checkpoint()
-        load_weights(self.network, folder / (BEST if best and (folder / BEST).exists() else WEIGHTS))
-
-    def predict(self, features: HostArray) -> HostArray:
-        """Return the outputs for features as the data set stores them: (n, …) → (n, units)."""
-        return predict(self.network, features, self.scaling)
-
-    def evaluate(self, split: Split) -> dict[str, float]:
-        """Return loss and metrics on one part of the data."""
-        network, metrics = self.network, self.experiment.training.metrics
-        batches = Batches(network.ops, split, self.scaling, network.plan.input_shape, network.batch_size, network.dtype)
-        return evaluate(network, batches, Measures(network.ops, metrics, network.plan.outputs))
+def _changes(before: Training, now: Training) -> Iterator[str]:
+    if before.epochs != now.epochs:
+        yield f"epochs {before.epochs} → {now.epochs}"
+    if before.optimizer != now.optimizer:
+        yield f"learning rate {short(before.optimizer.learning_rate)} → {short(now.optimizer.learning_rate)}"

@@ -1,0 +1,85 @@
+"""`tuilab evaluate` and `tuilab predict`: what a trained network can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuilab.cli.options import Best, DataDir, Json, Run, Runs
+from tuilab.cli.output import number, print_json, print_table
+
+if TYPE_CHECKING:
+    from tuilab.blocks.arrays import HostArray
+    from tuilab.blocks.metrics import Outputs
+
+
+def evaluate(run: Run, best: Best = False, runs: Runs = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Measure a trained network on every part of its data."""
+    from tuilab.data.load import load
+    from tuilab.runs.directory import find_run, runs_folder
+    from tuilab.runs.status import finite
+    from tuilab.runs.trained import TrainedRun
+
+    trained = TrainedRun(find_run(runs_folder(runs), run), best)
+    data = load(trained.experiment.data, trained.experiment.seed, data_dir)
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    results = {name: finite(trained.evaluate(split)) for name, split in parts.items() if split}
+    if as_json:
+        print_json({"run": trained.run.name, **{name: results.get(name) for name in parts}})
+        return
+    rows = [[name, *map(number, values.values())] for name, values in results.items()]
+    print_table(["", *results["train"]], rows, right=range(1, 20))
+
+
+def predict(
+    run: Run,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Samples: .csv with the features' names, .npy or .npz.")],
+    best: Best = False,
+    runs: Runs = None,
+    as_json: Json = False,
+) -> None:
+    """Predict the samples of a file with a trained network."""
+    from tuilab.data.features import read_features
+    from tuilab.runs.directory import find_run, runs_folder
+    from tuilab.runs.trained import TrainedRun
+
+    trained = TrainedRun(find_run(runs_folder(runs), run), best)
+    outputs = trained.predict(read_features(file, trained.info))
+    predictions = [_prediction(row, trained.network.plan.outputs, trained.info.classes) for row in outputs]
+    if as_json:
+        print_json(predictions)
+        return
+    rows = [[str(index), _shown(row["prediction"]), _likely(row)] for index, row in enumerate(predictions)]
+    print_table(["row", "prediction", "probabilities"], rows, right=[0])
+
+
+def _prediction(row: HostArray, outputs: Outputs, classes: tuple[str, ...]) -> dict[str, Any]:
+    values = [float(value) for value in row]
+    if outputs.task == "regression":
+        return {"prediction": values[0] if len(values) == 1 else values}
+    if outputs.task == "binary" and len(values) == 1:
+        chosen = classes[values[0] > outputs.threshold]
+        likely = [1 - values[0], values[0]]
+    elif outputs.task == "multi_label":
+        names = [name for name, value in zip(classes, values, strict=True) if value > outputs.threshold]
+        return {"prediction": names, "probabilities": dict(zip(classes, values, strict=True))}
+    else:
+        chosen, likely = classes[int(row.argmax())], values
+    if outputs.threshold == 0:  # scores, not probabilities
+        return {"prediction": chosen}
+    return {"prediction": chosen, "probabilities": dict(zip(classes, likely, strict=True))}
+
+
+def _shown(prediction: Any) -> str:
+    if isinstance(prediction, list):
+        return ", ".join(map(_shown, prediction)) or "–"
+    return number(prediction) if isinstance(prediction, float) else str(prediction)
+
+
+def _likely(row: dict[str, Any]) -> str:
+    """The three most probable classes."""
+    probabilities: dict[str, float] = row.get("probabilities", {})
+    first = sorted(probabilities.items(), key=lambda item: -item[1])[:3]
+    return "  ".join(f"{name} {value:.3f}" for name, value in first)
