@@ -149,11 +149,16 @@ def _leave(launched: Launched, as_json: bool) -> None:
     """Return once the training has begun or could not begin, or after a while."""
     import time
 
-    from tuilab.runs.reader import overview
+    from tuilab.runs.reader import overview, try_overview
 
     run, process = launched.run, launched.process
+
+    def begun() -> bool:
+        seen = try_overview(run)  # of a run that is gone on with, everything else is there from before
+        return not isinstance(seen, str) and seen.status.pid == process.pid and seen.status.parameters > 0
+
     until = time.monotonic() + SECONDS_TO_SEE_IT_START
-    while time.monotonic() < until and process.poll() is None and not overview(run).status.parameters:
+    while time.monotonic() < until and process.poll() is None and not begun():
         time.sleep(0.02)
     if process.poll():
         for line in launched.complaints():

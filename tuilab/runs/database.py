@@ -79,40 +79,63 @@ def create(run: Path, status: str) -> None:
         partial.replace(run / FILE)
 
 
+def recover(run: Path) -> None:
+    """Undo what a writer that died has left half-written; only the process that holds the run may do this.
+
+    Raises UsageError where the database is damaged or another program's, StorageError where it cannot be written.
+    """
+    path = run / FILE
+    with told(path), closing(_connect_to_write(path)) as connection:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise UsageError(f"{clean_text(str(path))}: is damaged: {clean_text(found)}")
+
+
 def open_for_writing(run: Path) -> sqlite3.Connection:
-    """Open the database of a run; only the process that holds the run may do this.
+    """Open the database of a run, so that readers and the writer do not wait for each other where the file system bears
+    it and a write proves it; only the process that holds the run may do this.
 
     Raises StorageError where it cannot be written, UsageError where it is damaged or another program's.
     """
     path = run / FILE
     with told(path):
-        _check_file(path)
-        connection = sqlite3.connect(path, timeout=SECONDS_TO_WAIT, isolation_level=None)
-        try:
-            _distrust(connection)
-            _check_schema(connection, path)
-            _choose_journal(connection, run)
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute("PRAGMA wal_autocheckpoint=256")  # pages: the log stays at about 1 MB
-            connection.set_progress_handler(None, 0)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        if _file_system(run) not in NETWORKED:
+            try:
+                return _open_for_writing(path, "WAL")
+            except (sqlite3.OperationalError, StorageError) as error:
+                code = error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.Error) else None
+                if isinstance(error, DiskFullError) or code == sqlite3.SQLITE_FULL or _disk_is_full(run):
+                    raise
+        return _open_for_writing(path, "DELETE")
 
 
-def _choose_journal(connection: sqlite3.Connection, run: Path) -> None:
-    """Let readers and the writer not wait for each other, where the file system bears it and a write proves it."""
-    if _file_system(run) not in NETWORKED:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            _prove(connection, run)
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL or _disk_is_full(run):
-                raise
-    connection.execute("PRAGMA journal_mode=DELETE")
-    _prove(connection, run)
+def _open_for_writing(path: Path, journal: str) -> sqlite3.Connection:
+    connection = _connect_to_write(path, shared_memory=journal == "WAL")
+    try:
+        connection.execute(f"PRAGMA journal_mode={journal}")
+        connection.execute("PRAGMA locking_mode=NORMAL")
+        _prove(connection, path.parent)
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint=256")  # pages: the log stays at about 1 MB
+        connection.set_progress_handler(None, 0)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect_to_write(path: Path, shared_memory: bool = True) -> sqlite3.Connection:
+    _check_file(path)
+    connection = sqlite3.connect(path, timeout=SECONDS_TO_WAIT, isolation_level=None)
+    try:
+        _distrust(connection)
+        if not shared_memory:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        _check_schema(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _prove(connection: sqlite3.Connection, run: Path) -> None:
@@ -252,14 +275,14 @@ def told(path: Path) -> Iterator[None]:
             ) from None
         if code == sqlite3.SQLITE_INTERRUPT:
             raise UsageError(f"{place}: takes too long to read, so it is damaged or not a run's") from None
-        if code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):
+        if code in (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):  # 0: text that is not UTF-8
             raise UsageError(f"{place}: is damaged: {clean_text(str(error))}") from None
         if extended == sqlite3.SQLITE_READONLY_ROLLBACK:
             raise StorageError(f"{place}: its worker died while it wrote; 'tuilab resume' puts this right") from None
         raise StorageError(f"{place}: {clean_text(str(error))}") from None
     except sqlite3.Error as error:
         raise UsageError(f"{place}: is damaged: {clean_text(str(error))}") from None
-    except (ValueError, TypeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise UsageError(f"{place}: is damaged: it holds what no run writes") from None
 
 

@@ -42,7 +42,8 @@ class Launched:
                 lines = file.read(1_000_000).decode(errors="replace").splitlines()
         except OSError:
             return []
-        return [clean_text(line.removeprefix("tuilab: "), 1000) for line in lines if line.startswith("tuilab: ")]
+        own = f"tuilab[{self.process.pid}]: "  # another worker may have been refused meanwhile, and have said so
+        return [clean_text(line.removeprefix(own), 1000) for line in lines if line.startswith(own)]
 
 
 def launch(run: RunDirectory, overrides: Sequence[str] = (), data_dir: Path | None = None) -> Launched:

@@ -136,7 +136,8 @@ class RunReader:
 
     def levels(self) -> dict[str, int]:
         """Return for each series how often its bins were joined: one holds 2^level values."""
-        return {str(name): int(level) for name, level in self._rows("SELECT name, level FROM series ORDER BY id")}
+        rows = self._rows("SELECT name, level FROM series ORDER BY id")
+        return {clean_text(name): int(level) for name, level in rows}
 
     def curve(self, name: str, first: int = 0) -> Curve:
         """Return one series as it is drawn, from the bin on that begins with its value of that number."""

@@ -13,6 +13,7 @@ import numpy as np
 from tuilab import __version__
 from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.samples import Scaling
+from tuilab.blocks.schedules import Constant, Schedule
 from tuilab.engine.checkpoint import restore
 from tuilab.engine.device import devices
 from tuilab.engine.events import EpochDone, LayersSeen, StepsDone, TrainingDone
@@ -284,4 +285,8 @@ def _changes(before: Training, now: Training) -> Iterator[str]:
     if before.epochs != now.epochs:
         yield f"epochs {before.epochs} → {now.epochs}"
     if before.optimizer != now.optimizer:
-        yield f"learning rate {short(before.optimizer.learning_rate)} → {short(now.optimizer.learning_rate)}"
+        yield f"learning rate {_rate(before.optimizer.learning_rate)} → {_rate(now.optimizer.learning_rate)}"
+
+
+def _rate(schedule: Schedule) -> str:
+    return f"{schedule.learning_rate:g}" if isinstance(schedule, Constant) else short(schedule)

@@ -1,6 +1,6 @@
 """The process that trains one run: `worker RUN [KEY=VALUE]…`, in a session of its own, without a terminal.
 
-What goes wrong ends with `tuilab: …` in worker.log, an exit code and, once the training has begun, a state in the
+What goes wrong ends with `tuilab[PID]: …` in worker.log, an exit code and, once the training has begun, a state in the
 database. Nothing heavy is imported before the number of threads is settled.
 """
 
@@ -175,6 +175,7 @@ class Worker:
         from tuilab.runs.reader import following
 
         try:
+            database.recover(self.run.path)
             with following(self.run) as reader:
                 reader.status()
         except UsageError as error:
@@ -225,7 +226,7 @@ class Worker:
 def _report(message: str, code: int) -> int:
     try:
         for line in message.splitlines():
-            print(f"tuilab: {line}", file=sys.stderr, flush=True)
+            print(f"tuilab[{os.getpid()}]: {line}", file=sys.stderr, flush=True)
     except OSError:  # a full disk: what cannot be said must not change the exit code either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return code
