@@ -75,10 +75,12 @@ def test_a_run_waits_for_space(small: Studio, undisturbed: Record) -> None:
     assert record(run, "loss") == undisturbed
 
 
-@pytest.mark.parametrize("how", ["tuilab stop", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("how", ["tuilab stop", "tuilab stop, with room for the command", "SIGTERM", "SIGINT"])
 def test_a_run_that_is_stopped_while_the_disk_is_full(small: Studio, undisturbed: Record, how: str) -> None:
     process, run = start_and_fill_up(small)
-    if how == "tuilab stop":
+    if "room" in how:
+        os.truncate(small.tuilab.folder / "ballast", (small.tuilab.folder / "ballast").stat().st_size - 8192)
+    if how.startswith("tuilab"):
         small("stop", run.name)
     else:
         os.kill(owner_of(run).pid, signal.Signals[how])

@@ -95,6 +95,12 @@ def test_a_command_is_withdrawn(run: RunDirectory) -> None:
     withdraw(run, name)
     withdraw(run, name)
     assert taken(run) == []
+    for _ in range(2):
+        name = send(run, STOP)
+    waiting = Inbox(run).take()
+    next(waiting)
+    withdraw(run, name)  # while it is about to be taken
+    assert list(waiting) == []
 
 
 def test_answers(run: RunDirectory) -> None:

@@ -1,8 +1,7 @@
 """Checkpoints of a run: weights for everybody, and all that a training needs to go on from there.
 
 checkpoints/step-004220/ holds weights.safetensors, best.safetensors where the best epoch had others, and where training
-can go on, training.safetensors and training.json with digests of all. A folder is there complete or not at
-all.
+can go on, training.safetensors and training.json with digests of all. A folder is there complete or not at all.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from tuilab.runs.directory import MOST_JSON_BYTES, RunDirectory
 from tuilab.runs.plain_file import open_plain, read_plain
 from tuilab.runs.tensors import read_tensors, write_tensors
 from tuilab.runs.weights import save_weights
-from tuilab.text import clean_text
 
 WEIGHTS, BEST, STATE, NUMBERS = "weights.safetensors", "best.safetensors", "training.safetensors", "training.json"
 OTHERS = ("numbers", "fingerprint", "recorder")
@@ -47,7 +46,8 @@ def save_checkpoint(
     run.write_checkpoint(trainer.step, files)
     every, steps = trainer.experiment.training.checkpoint_every, len(trainer.train)
     for path in run.checkpoints()[:-KEPT]:
-        if every is None or int(path.name[5:]) % (every * steps):
+        step = int(path.name[5:])
+        if every is None or not step or step % (every * steps):
             run.remove_checkpoint(path)
 
 
@@ -56,24 +56,42 @@ def load_checkpoint(folder: Path, most_bytes: int) -> tuple[Checkpoint, dict[str
     was stored beside it; raises ValueError with the reason where it is incomplete, damaged or foreign."""
     if folder.is_symlink():
         raise ValueError("is a link, not a folder of a run")
-    try:
-        stored = json.loads(read_plain(folder / NUMBERS, MOST_JSON_BYTES))
-        others = {name: dict(stored[name]) for name in OTHERS}
-        if stored["digests"].pop(NUMBERS) != _digest_of(others):
-            raise ValueError(f"{NUMBERS} is damaged")
-        for name, digest in stored["digests"].items():
-            if name not in (WEIGHTS, BEST, STATE):
-                raise ValueError(f"{clean_text(name, 60)} is no file of a checkpoint")
+    with _named(NUMBERS):
+        digests, others = _parse(read_plain(folder / NUMBERS, MOST_JSON_BYTES))
+    for name, digest in digests.items():
+        with _named(name):
             if _digest(folder / name, most_bytes) != digest:
-                raise ValueError(f"{name} is damaged")
-        if STATE not in stored["digests"]:
-            raise KeyError(STATE)
+                raise ValueError("is damaged")
+    with _named(STATE):
         arrays = read_tensors(folder / STATE, most_bytes)
-        return Checkpoint(arrays, others.pop("numbers")), others
-    except OSError as error:
-        raise ValueError((error.strerror or str(error)).lower()) from None
-    except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError):
+    return Checkpoint(arrays, others.pop("numbers")), others
+
+
+def _parse(content: bytes) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Return the digests of the other files, and what else training.json holds."""
+    try:
+        stored = json.loads(content)
+        digests, others = dict(stored["digests"]), {name: dict(stored[name]) for name in OTHERS}
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError("is not a checkpoint of a training") from None
+    if digests.pop(NUMBERS, None) != _digest_of(others):
+        raise ValueError("is damaged")
+    if STATE not in digests or not digests.keys() <= {WEIGHTS, BEST, STATE}:
+        raise ValueError("is not a checkpoint of a training")
+    return digests, others
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the name of a file before the reason why it cannot be used."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ValueError(f"{name} is missing") from None
+    except OSError as error:  # as from a disk that fails
+        raise ValueError(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
 
 
 def resumable_checkpoints(run: RunDirectory) -> list[Path]:

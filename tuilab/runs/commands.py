@@ -98,8 +98,11 @@ class Inbox:
         """Give the commands that wait, in the order of sending: the name of each, and the command or why it is none. A
         file is gone once the next one is asked for, or nobody asks any more."""
         for name in self._names(most):
+            found = _read(self.folder / name)
+            if found is None:
+                continue
             try:
-                yield clean_text(name.removesuffix(".json"), 60), _read(self.folder / name)
+                yield clean_text(name.removesuffix(".json"), 60), found
             finally:
                 self._remove(name)
 
@@ -133,7 +136,8 @@ def withdraw(run: RunDirectory, name: str) -> None:
     (run.path / FOLDER / f"{name}.json").unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Command | str:
+def _read(path: Path) -> Command | str | None:
+    """Return a command, or why a file is none; nothing where it was withdrawn meanwhile."""
     try:
         return Command.model_validate(json.loads(read_plain(path, MOST_BYTES)))
     except ValidationError as error:
@@ -141,5 +145,7 @@ def _read(path: Path) -> Command | str:
         return clean_text(f"{'.'.join(map(str, first['loc'])) or 'command'}: {first['msg']}")
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         return "is not JSON"
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as error:
         return clean_text(str(error))

@@ -22,8 +22,9 @@ def open_plain(path: Path, most_bytes: int) -> Iterator[int]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        reason = "is a link, not a file of a run" if path.is_symlink() else (error.strerror or str(error)).lower()
-        raise ValueError(clean_text(reason)) from None
+        if path.is_symlink():
+            raise ValueError("is a link, not a file of a run") from None
+        raise ValueError(clean_text(f"cannot be read: {(error.strerror or str(error)).lower()}")) from None
     try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
@@ -38,4 +39,4 @@ def open_plain(path: Path, most_bytes: int) -> Iterator[int]:
 def read_plain(path: Path, most_bytes: int) -> bytes:
     """Return what a plain file of at most `most_bytes` holds; raises as `open_plain`."""
     with open_plain(path, most_bytes) as descriptor, open(descriptor, "rb", closefd=False) as file:
-        return file.read(most_bytes)
+        return file.read(os.fstat(descriptor).st_size)
