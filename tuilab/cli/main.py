@@ -8,18 +8,20 @@ from typing import Annotated
 import typer
 
 from tuilab import __version__
-from tuilab.cli import archive, control, datasets, inspect, runs, train, trained
+from tuilab.cli import archive, control, datasets, inspect, lab, runs, train, trained
 from tuilab.errors import TuilabError
 
 app = typer.Typer(
     name="tuilab",
     help="A training lab in the terminal: build a neural network layer by layer, train it, see every layer learn.",
-    epilog="Start with: tuilab models, then tuilab train NAME.",
-    no_args_is_help=True,
+    epilog="tuilab alone opens the lab. Without a screen: tuilab models, then tuilab train NAME.",
+    cls=lab.LabGroup,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command(hidden=True)(lab.lab)
 app.command()(train.train)
 app.command()(train.resume)
 app.command()(train.attach)
@@ -50,11 +52,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """A training lab in the terminal: build a neural network layer by layer, train it, see every layer learn."""
+    if context.invoked_subcommand is None:
+        lab.lab()
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ MOST_NESTING = 16
 MOST_DIGITS = 400
 
 # Closing quotes are optional, so that no start of a string is tried twice: the time stays proportional to the length.
-_QUOTED = re.compile(
+QUOTED = re.compile(
     r'"""(?:[^"\\]|\\.?|"(?!""))*+(?:"{3,5})?+'
     r"|'''(?:[^']|'(?!''))*+(?:'{3,5})?+"
     r'|"(?:[^"\\\n]|\\.?)*+"?'
@@ -22,6 +22,7 @@ _QUOTED = re.compile(
     r"|#[^\n]*+",
     re.DOTALL,
 )
+"""Strings and comments; `#` begins a comment."""
 _LONG_KEY = re.compile(rf'(?<![\w"-])(?:[\w-]++|"")(?:[ \t]*+\.[ \t]*+(?:[\w-]++|"")){{{MOST_KEY_PARTS},}}')
 _LONG_NUMBER = re.compile(rf"0[xob][0-9A-Fa-f_]{{{MOST_DIGITS},}}|(?<![0-9_])[0-9_]{{{MOST_DIGITS},}}")
 
@@ -54,7 +55,7 @@ def read_guarded(path: Path) -> str:
 
 def absurdity(text: str) -> Problem | None:
     """Return what makes `text` unfit to be parsed, or None; takes time in proportion to its length."""
-    bare = _QUOTED.sub(lambda match: "" if match[0].startswith("#") else '""' + "\n" * match[0].count("\n"), text)
+    bare = QUOTED.sub(lambda match: "" if match[0].startswith("#") else '""' + "\n" * match[0].count("\n"), text)
     if long := _LONG_KEY.search(bare):
         line = bare.count("\n", 0, long.start()) + 1
         return Problem(f"line {line}", f"a key has more than {MOST_KEY_PARTS} parts")

@@ -19,6 +19,9 @@ from tuilab.experiment.problems import Location, model_at, place, problems_of
 from tuilab.experiment.ready_made import ready_made_path
 from tuilab.text import as_written, clean_text
 
+PATHS = ("path", "validation_path", "test_path")
+"""Settings of data that name files."""
+
 _PART = r"[^.\[\]]+(?:\[[^.\[\]]+\])*"
 KEY = re.compile(rf"{_PART}(?:\.{_PART})*")
 """A key of an override: names with dots between them, and indices in brackets."""
@@ -33,16 +36,17 @@ def load_experiment(model: str | Path, overrides: Iterable[str] = ()) -> Experim
     path = find_experiment(model)
     source = clean_text(str(model))
     document = parse(read_guarded(path), source)
-    _start_path_from(path.parent, document)
+    start_paths_from(path.parent, document)
     for override in overrides:
         apply_override(document, override)
-    _start_path_from(Path(), document)
+    start_paths_from(Path(), document)
     return make_experiment(document, source)
 
 
-def _start_path_from(folder: Path, document: dict[str, Any]) -> None:
+def start_paths_from(folder: Path, document: dict[str, Any]) -> None:
+    """Make the paths in `data` absolute, from a folder."""
     data = document.get("data")
-    for key in ("path", "validation_path", "test_path"):
+    for key in PATHS:
         if isinstance(data, dict) and isinstance(data.get(key), str):
             data[key] = os.path.abspath(folder / data[key])
 

@@ -1,0 +1,614 @@
+"""Drafts: edits keep comments, are undone byte for byte, and are never a crash."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.experiment.experiments import experiments
+from tuilab.blocks.datasets import DataInfo
+from tuilab.blocks.layers import Layer
+from tuilab.errors import DataError, ExperimentError, StorageError, UsageError
+from tuilab.experiment.draft import Draft, OnDisk
+from tuilab.experiment.edits import FIRST_VALUES, default_at, location_of, same
+from tuilab.experiment.load import load_experiment
+from tuilab.experiment.plan import memory_bytes, plan
+from tuilab.experiment.ready_made import ready_made
+from tuilab.experiment.save import to_toml
+from tuilab.experiment.sections import value_at
+
+COMMENTED = """\
+# What this file is for.
+name = "small" # its name
+seed = 7
+
+# ---- data ----
+[data]
+dataset = "iris"   # three kinds of flowers
+batch_size = 16
+
+# the first
+[[layers]]
+type = "dense"
+units = 8 # few
+activation = "relu"
+
+# the second
+[[layers]]
+type = "dense"
+units = 3
+activation = "softmax"
+
+[training]
+epochs = 5
+# what is made small
+loss = "categorical_crossentropy"
+
+[training.optimizer]
+type = "adam" # fast
+learning_rate = 0.01
+
+# the end
+"""
+
+
+def commented() -> Draft:
+    return Draft.from_text(COMMENTED)
+
+
+NAMES = [
+    "dense",
+    "dropout",
+    "flatten",
+    "reshape",
+    "relu",
+    "sigmoid",
+    "sgd",
+    "adam",
+    "cosine_decay",
+    "l2",
+    "nothing",
+    "",
+]
+PLACES = [
+    "name", "seed", "data", "data.dataset", "data.batch_size", "data.path", "data.target", "layers", "layers[0]",
+    "layers[0].units", "layers[1].activation", "layers[0].activation.alpha", "layers[2].kernel_initializer.stddev",
+    "layers[0].name", "training", "training.loss", "training.optimizer", "training.optimizer.learning_rate",
+    "training.optimizer.learning_rate.initial_learning_rate", "training.metrics", "training.metrics[0]",
+    "training.metrics[1].average", "training.early_stopping.patience", "training.early_stopping", "unknown",
+    "training.class_weight.a", "x.y.z", "layers[99].units", "[", "a..b", "layers[0][1]",
+]  # fmt: skip
+PLAIN = st.booleans() | st.integers(-3, 2**70) | st.floats() | st.sampled_from(NAMES) | st.text(max_size=20)
+VALUES = st.none() | st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+)
+INDEX = st.integers(-1, 6)
+EDITS = st.one_of(
+    st.tuples(st.just("set"), st.sampled_from(PLACES), VALUES),
+    st.tuples(st.just("set"), st.text(max_size=20), VALUES),
+    st.tuples(st.just("change_type"), st.sampled_from(PLACES), st.sampled_from(NAMES)),
+    st.tuples(st.just("add"), INDEX, st.sampled_from([*Layer.registry, "nothing"])),
+    st.tuples(st.just("delete"), INDEX, INDEX),
+    st.tuples(st.just("duplicate"), INDEX, INDEX),
+    st.tuples(st.just("repeat"), INDEX, INDEX, INDEX),
+    st.tuples(st.just("move"), INDEX, INDEX, st.integers(-3, 3)),
+    st.tuples(st.just("replace"), st.sampled_from(["activation", "kernel_regularizer"]), *[st.sampled_from(NAMES)] * 2),
+    st.tuples(st.just("reset")),
+    st.tuples(st.just("undo")),
+    st.tuples(st.just("redo")),
+)
+TEXTS = st.one_of(
+    st.just(COMMENTED),
+    st.sampled_from([path.read_text() for path in ready_made().values()]),
+    experiments().map(to_toml),
+    st.sampled_from(
+        [
+            "",
+            "layers = 5",
+            'layers = ["dense", { type = "dropout", rate = 0.5 }] # so',
+            "[layers]",
+            "training.loss = 'mse'\n[training.optimizer]\n[[layers]]\n[layers.activation]\ntype='relu'",
+            "data = { dataset = 'iris' }\r\n[[layers]]\r\ntype = 'dense'\r\n",
+            "[training.optimizer.learning_rate]\n[training.optimizer]\n[training]\n[data]",
+            "x = '''\n[[layers]]\n# no comment'''\n[a]\n'b.c' = 1",
+        ]
+    ),
+)
+
+
+def difference(before: str, after: str) -> tuple[list[str], list[str]]:
+    """Return the lines that are gone, and those that are new."""
+    old, new = before.splitlines(), after.splitlines()
+    return [line for line in old if line not in new], [line for line in new if line not in old]
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "gone", "new"),
+    [
+        ("layers[0].units", 9, ["units = 8 # few"], ["units = 9 # few"]),
+        ("layers[1].use_bias", False, [], ["use_bias = false"]),
+        ("layers[0].use_bias", True, [], []),  # the default, and not written
+        ("layers[0].activation", "linear", ['activation = "relu"'], ['activation = "linear"']),  # the default
+        ("layers[0].activation", None, ['activation = "relu"'], []),
+        ("seed", 8, ["seed = 7"], ["seed = 8"]),
+        ("name", "other", ['name = "small" # its name'], ['name = "other" # its name']),
+        ("description", "words", [], ['description = "words"']),
+        ("data.batch_size", 32, ["batch_size = 16"], ["batch_size = 32"]),
+        ("data.dataset", {"type": "moons", "noise": 0.2}, ['dataset = "iris"   # three kinds of flowers'],
+         ['dataset = { type = "moons", noise = 0.2 }   # three kinds of flowers']),
+        ("training.optimizer.learning_rate", 0.1, ["learning_rate = 0.01"], ["learning_rate = 0.1"]),
+        ("training.optimizer.beta_1", 0.8, [], ["beta_1 = 0.8"]),
+        ("training.optimizer.type", "sgd", ['type = "adam" # fast'], ['type = "sgd" # fast']),
+        ("training.optimizer", "sgd", ['type = "adam" # fast', "learning_rate = 0.01"], ['type = "sgd" # fast']),
+        ("training.optimizer.learning_rate.initial_learning_rate", 0.5, ["learning_rate = 0.01"],
+         ['learning_rate = { type = "constant", learning_rate = 0.01, initial_learning_rate = 0.5 }']),
+        ("training.early_stopping.patience", 5, [], ["early_stopping = { patience = 5 }"]),
+        ("training.metrics", ["accuracy"], [], ['metrics = ["accuracy"]']),
+        ("training.class_weight", {"a b": 2.0}, [], ['class_weight = { "a b" = 2.0 }']),
+    ],
+)  # fmt: skip
+def test_a_value_changes_its_line_only(place: str, value: Any, gone: list[str], new: list[str]) -> None:
+    draft = commented()
+    draft.set(place, value)
+    assert difference(COMMENTED, draft.text) == (gone, new)
+
+
+def test_a_setting_of_a_bare_name_makes_it_a_table_and_back() -> None:
+    draft = commented()
+    draft.set("layers[0].activation", "leaky_relu")
+    draft.set("layers[0].activation.negative_slope", 0.3)
+    assert 'activation = { type = "leaky_relu", negative_slope = 0.3 }' in draft.text
+    draft.set("layers[0].activation.negative_slope", None)
+    assert 'activation = "leaky_relu"' in draft.text
+
+
+def test_a_setting_of_a_default_block_writes_the_block() -> None:
+    draft = Draft.new()
+    draft.set("training.optimizer.learning_rate", 0.01)
+    assert 'optimizer = { type = "adam", learning_rate = 0.01 }' in draft.text
+    draft.set("training.optimizer.learning_rate", None)
+    assert 'optimizer = "adam"' in draft.text
+
+
+def test_a_missing_section_is_added() -> None:
+    draft = Draft.from_text("[training.optimizer]\ntype = 'sgd'\n")
+    draft.set("training.loss", "mean_squared_error")
+    draft.set("data.dataset", "iris")
+    assert draft.text == (
+        '[training]\nloss = "mean_squared_error"\n\n[training.optimizer]\ntype = \'sgd\'\n\n[data]\ndataset = "iris"\n'
+    )
+
+
+def test_a_section_gives_way_to_a_plain_value() -> None:
+    draft = Draft.from_text(
+        "[training]\nepochs = 3\n[training.optimizer.learning_rate]\ntype = 'cosine_decay'\n[data]\n"
+    )
+    draft.set("training.optimizer.learning_rate", 0.1)
+    assert draft.document["training"] == {"epochs": 3, "optimizer": {"learning_rate": 0.1}}
+    assert "cosine_decay" not in draft.text
+
+
+@settings(deadline=None)
+@given(st.sampled_from([place for place in PLACES if not place.startswith(("[", "a.."))]), VALUES)
+def test_what_is_set_stands_in_the_file(place: str, value: Any) -> None:
+    draft = commented()
+    before = draft.document
+    try:
+        draft.set(place, value)
+    except UsageError:
+        return
+    location = location_of(place)
+    stands = value_at(draft.document, location)
+    if value is None:
+        assert stands is None
+    elif stands is None:
+        assert same(value, default_at(before, location))
+    else:
+        assert repr(bare(stands)) == repr(bare(value))
+
+
+def bare(value: Any) -> Any:
+    """A block without settings is the same as its name, a table and a list the same in any spelling."""
+    if isinstance(value, dict):
+        return value["type"] if set(value) == {"type"} else {key: value[key] for key in sorted(value)}
+    return value
+
+
+def test_another_type_keeps_settings_of_the_same_name() -> None:
+    draft = commented()
+    draft.change_type("training.optimizer", "sgd")
+    assert draft.document["training"]["optimizer"] == {"type": "sgd", "learning_rate": 0.01}
+    draft.change_type("training.optimizer.learning_rate", "cosine_decay")
+    assert draft.document["training"]["optimizer"]["learning_rate"] == {
+        "type": "cosine_decay",
+        "initial_learning_rate": 0.01,
+    }
+    draft.change_type("training.optimizer.learning_rate", "constant")
+    assert draft.document["training"]["optimizer"]["learning_rate"] == 0.01
+    draft.set("layers[0].name", "first")
+    draft.change_type("layers[0]", "dropout")
+    assert draft.document["layers"][0] == {"type": "dropout", "name": "first", "rate": FIRST_VALUES["rate"]}
+
+
+def test_another_type_drops_settings_that_it_does_not_take() -> None:
+    draft = commented()
+    draft.set("training.optimizer", {"type": "adam", "beta_1": 0.0})
+    draft.change_type("training.optimizer", "lion")  # whose beta_1 is above 0
+    assert draft.document["training"]["optimizer"] == {"type": "lion"}
+
+
+def test_all_layers_at_once() -> None:
+    draft = Draft.open("vanishing-sigmoid")
+    assert draft.replace("activation", "sigmoid", "relu") == 8
+    assert [row.settings for row in draft.rows] == ["dense 64 relu"] * 8 + ["dense 10 softmax"]
+    assert draft.replace("kernel_regularizer", None, "l2") == 9
+    assert draft.text.count('kernel_regularizer = "l2"') == 9
+    assert draft.replace("kernel_regularizer", "l2", None) == 9
+    draft.undo()
+    draft.undo()
+    draft.undo()
+    assert not draft.modified
+
+
+# The stack
+
+
+def test_layers_take_their_comments_along() -> None:
+    draft = commented()
+    draft.move(0, None, 1)
+    assert draft.text.index("# the second") < draft.text.index("units = 3") < draft.text.index("# the first")
+    assert draft.text.index("# the first") < draft.text.index("units = 8") < draft.text.index("[training]")
+    draft.delete(0)
+    gone, new = difference(COMMENTED, draft.text)
+    assert gone == ["# the second", "units = 3", 'activation = "softmax"']
+    assert new == []
+
+
+def test_inserting_duplicating_and_repeating() -> None:
+    draft = commented()
+    draft.add(1, "dropout")
+    assert [row.type for row in draft.rows] == ["dense", "dropout", "dense"]
+    assert '# few\nactivation = "relu"\n\n[[layers]]\ntype = "dropout"\nrate = 0.2\n\n# the second\n' in draft.text
+    draft.repeat(0, 1, 3)
+    assert [row.type for row in draft.rows] == ["dense", "dropout"] * 3 + ["dense"]
+    draft.duplicate(6)
+    assert [row.type for row in draft.rows] == ["dense", "dropout"] * 3 + ["dense"] * 2
+
+
+def test_pasting_into_another_experiment() -> None:
+    texts = commented().copied(0, 1)
+    draft = Draft.new()
+    draft.paste(0, texts)
+    assert [row.settings for row in draft.rows] == ["dense 8 relu", "dense 3 softmax"]
+    assert "# few" in draft.text
+    assert draft.text.index("[[layers]]") < draft.text.index("[training]")
+
+
+def test_copies_lose_a_name_that_is_taken() -> None:
+    draft = commented()
+    draft.set("layers[0].name", "first")
+    draft.duplicate(0)
+    assert [layer.get("name") for layer in draft.document["layers"]] == ["first", None, None]
+
+
+def test_layers_in_one_list_are_written_apart_with_its_comments() -> None:
+    layers = '[  # all of them\n  { type = "dense", units = 3 }, # the only one\n  "flatten",\n]'
+    text = f'seed = 1\nlayers = {layers}\nname = "x" # last\n'
+    draft = Draft.from_text(text)
+    draft.add(2, "dropout")
+    assert [layer["type"] for layer in draft.document["layers"]] == ["dense", "flatten", "dropout"]
+    assert all(comment in draft.text for comment in ("# all of them", "# the only one", "# last"))
+    assert draft.text.startswith('seed = 1\nname = "x" # last\n')
+
+
+def test_too_many_layers_are_refused() -> None:
+    draft = commented()
+    with pytest.raises(UsageError, match="at most 256 layers"):
+        draft.repeat(0, 0, 256)
+    assert not draft.modified
+
+
+# What is shown
+
+
+def test_rows_and_totals_are_those_of_the_plan() -> None:
+    draft = Draft.open("mnist-mlp")
+    experiment = load_experiment("mnist-mlp")
+    planned = plan(experiment, experiment.data.dataset.info())  # type: ignore[union-attr]
+    assert draft.input_shape == (784,)
+    assert [(row.output_shape, row.parameters, row.problem) for row in draft.rows] == [
+        (layer.output_shape, layer.parameter_count, "") for layer in planned.layers
+    ]
+    assert draft.rows[0].settings == "dense 512 relu he_normal"
+    assert draft.totals is not None
+    assert draft.totals.parameters == planned.parameter_count == 535_818
+    assert draft.totals.memory_bytes == memory_bytes(planned, experiment)
+    assert draft.totals.multiply_adds == 784 * 512 + 512 * 256 + 256 * 10
+    assert draft.checked() == experiment
+
+
+def test_a_layer_that_does_not_fit_is_marked_and_the_rest_stays_editable() -> None:
+    draft = Draft.open("digits-mlp")
+    draft.add(1, "reshape")
+    draft.set("layers[1].target_shape", [5, 5])
+    first, second, *rest = draft.rows
+    assert first.output_shape == (128,)
+    assert second.output_shape is None
+    assert "128" in second.problem
+    assert [row.output_shape for row in rest] == [None, None]
+    assert [row.problem for row in rest] == ["", ""]
+    assert draft.totals is None
+    draft.set("layers[3].units", 11)
+    draft.set("layers[1].target_shape", [128])
+    assert [row.output_shape for row in draft.rows] == [(128,), (128,), (64,), (11,)]
+    assert draft.rows[3].problem == "units: the data has 10 classes, the output has 11: set units = 10"
+    draft.set("layers[3].units", 10)
+    assert draft.problems == []
+
+
+def test_a_wrong_setting_is_marked_and_the_layers_before_it_keep_their_shapes() -> None:
+    draft = Draft.open("digits-mlp")
+    draft.set("layers[1].units", "many")
+    assert draft.experiment is None
+    assert draft.rows[0].output_shape == (128,)
+    assert draft.rows[1].output_shape is None
+    assert draft.rows[1].problem == 'units: must be an integer, got "many"'
+    with pytest.raises(ExperimentError, match="must be an integer"):
+        draft.checked()
+    with pytest.raises(ExperimentError):
+        draft.full_text()
+
+
+def test_data_that_cannot_be_read_is_a_problem() -> None:
+    draft = commented()
+
+    def missing(settings: object) -> DataInfo:
+        raise DataError("there is no such file")
+
+    draft.describe = missing
+    draft.look_again()
+    assert [str(problem) for problem in draft.problems] == ["data.dataset: there is no such file"]
+    assert draft.rows[0].output_shape is None
+
+
+def test_the_full_text_is_an_experiment_with_absolute_paths(tmp_path: Path) -> None:
+    file = tmp_path / "houses.toml"
+    file.write_text(
+        '[data]\npath = "houses.csv"\ntarget = "price"\n[[layers]]\ntype = "dense"\nunits = 1\n'
+        '[training]\nloss = "mean_squared_error"\n'
+    )
+    full = tomllib.loads(Draft.open(file).full_text())
+    assert full["data"]["path"] == str(tmp_path / "houses.csv")
+    assert full["training"]["epochs"] == 10
+
+
+@pytest.mark.parametrize("type", [*Layer.registry])
+def test_a_new_layer_of_any_type_has_all_that_it_must_have(type: str) -> None:
+    draft = Draft.new()
+    draft.add(0, type)
+    assert draft.experiment is not None
+
+
+def test_an_edit_of_thirty_layers_takes_less_than_ten_milliseconds() -> None:
+    draft = Draft.open("vanishing-sigmoid")
+    draft.repeat(0, 0, 22)
+    times = []
+    for units in range(20, 40):
+        began = time.perf_counter()
+        draft.set("layers[3].units", units)
+        assert draft.rows[3].output_shape == (units,)
+        times.append(time.perf_counter() - began)
+    assert len(draft.rows) == 30
+    assert min(times) < 0.010
+
+
+# Files
+
+
+def test_saving_keeps_every_comment(tmp_path: Path) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text(COMMENTED)
+    file.chmod(0o640)
+    draft = Draft.open(file)
+    draft.set("layers[0].units", 9)
+    assert draft.modified
+    draft.save()
+    assert not draft.modified
+    assert file.read_text() == COMMENTED.replace("units = 8", "units = 9")
+    assert file.stat().st_mode & 0o777 == 0o640
+    draft.undo()
+    assert draft.modified
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+def test_saving_does_not_overwrite_what_somebody_else_wrote(tmp_path: Path) -> None:
+    file, other = tmp_path / "small.toml", tmp_path / "other.toml"
+    file.write_text(COMMENTED)
+    other.write_text("# mine")
+    draft = Draft.open(file)
+    draft.set("seed", 8)
+    with pytest.raises(OnDisk, match="exists already"):
+        draft.save(other)
+    file.write_text(COMMENTED + "# changed")
+    with pytest.raises(OnDisk, match="changed by somebody else"):
+        draft.save()
+    assert file.read_text() == COMMENTED + "# changed"
+    draft.save(overwrite=True)
+    assert file.read_text() == COMMENTED.replace("seed = 7", "seed = 8")
+
+
+def test_saving_follows_links_and_makes_a_new_place(tmp_path: Path) -> None:
+    file, link = tmp_path / "small.toml", tmp_path / "link.toml"
+    file.write_text(COMMENTED)
+    link.symlink_to(file)
+    draft = Draft.open(link)
+    draft.set("seed", 8)
+    draft.save()
+    loop = tmp_path / "loop.toml"
+    loop.symlink_to(loop)
+    with pytest.raises(StorageError, match="cannot be written"):
+        draft.save(loop)
+    assert link.is_symlink()
+    assert "seed = 8" in file.read_text()
+    draft.save(tmp_path / "new.toml")
+    assert draft.path == tmp_path / "new.toml"
+
+
+def test_a_file_with_a_byte_order_mark_is_not_taken_for_changed(tmp_path: Path) -> None:
+    file = tmp_path / "small.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + COMMENTED.replace("\n", "\r\n").encode())
+    draft = Draft.open(file)
+    draft.set("layers[0].units", 9)
+    draft.save()
+    assert b"units = 9 # few\r\n" in file.read_bytes()
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    draft = commented()
+    with pytest.raises(UsageError, match="no file yet"):
+        draft.save()
+    with pytest.raises(StorageError, match="cannot be written"):
+        draft.save(tmp_path / "missing" / "small.toml")
+    assert not draft.modified
+    assert draft.path is None
+
+
+def test_paths_of_data_mean_the_same_file_in_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    file = tmp_path / "a" / "houses.toml"
+    file.write_text('[data]\npath = "houses.csv" # here\n')
+    draft = Draft.open(file)
+    draft.save(tmp_path / "b" / "houses.toml")
+    assert draft.text == '[data]\npath = "../a/houses.csv" # here\n'
+    assert (tmp_path / "b" / "houses.toml").read_text() == draft.text
+    assert not draft.modified
+
+
+def test_a_ready_made_experiment_has_no_file() -> None:
+    draft = Draft.open("digits-mlp")
+    assert draft.path is None
+    assert not draft.modified
+    assert draft.name == "digits-mlp"
+
+
+def test_what_is_not_toml_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text("[[[")
+    with pytest.raises(ExperimentError, match="not valid TOML"):
+        Draft.open(file)
+    with pytest.raises(ExperimentError, match="no such file"):
+        Draft.open(tmp_path / "missing.toml")
+    with pytest.raises(UsageError, match="did you mean 'digits-mlp'"):
+        Draft.open("digit-mlp")
+
+
+def test_a_text_that_no_file_can_hold_is_refused() -> None:
+    draft = commented()
+    for value in ("\ud800", "x" * 300_000, 10**500):
+        with pytest.raises(UsageError):
+            draft.set("description", value)
+    assert not draft.modified
+
+
+# Crashes
+
+CRASHING = """
+import os, sys, time
+from pathlib import Path
+from tuilab.experiment.draft import Draft
+draft = Draft.open(sys.argv[1])
+draft.set("seed", 8)
+draft.keep(Path(sys.argv[2]))
+print("kept", flush=True)
+time.sleep(60)
+"""
+
+
+def test_unsaved_changes_outlive_a_crash(tmp_path: Path) -> None:
+    file, folder = tmp_path / "small.toml", tmp_path / "state"
+    file.write_text(COMMENTED)
+    process = subprocess.Popen(
+        [sys.executable, "-c", CRASHING, str(file), str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "kept\n"
+        assert Draft.recover(folder) is None  # whose program still runs
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    draft = Draft.recover(folder)
+    assert draft is not None
+    assert draft.path == file
+    assert draft.modified
+    assert "seed = 8" in draft.text
+    draft.undo()
+    assert draft.text == COMMENTED
+    draft.redo()
+    assert Draft.recover(folder) is None  # it is taken
+    draft.save()
+    assert list(folder.iterdir()) == []
+
+
+def test_discarded_changes_are_not_recovered(tmp_path: Path) -> None:
+    draft = commented()
+    draft.set("seed", 8)
+    draft.keep(tmp_path)
+    draft.set("seed", 9)
+    draft.keep(tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 1
+    draft.discard()
+    assert list(tmp_path.iterdir()) == []
+    assert Draft.recover(tmp_path / "missing") is None
+
+
+def test_damaged_recovery_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "b.json").write_bytes(os.urandom(100))
+    (tmp_path / "c.json").write_text('{"text": "[[[", "saved": "", "on_disk": "", "path": null}')
+    assert Draft.recover(tmp_path) is None
+    assert len(list(tmp_path.glob("*.json"))) == 3
+
+
+# Anything
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(TEXTS, st.lists(EDITS, max_size=12))
+def test_any_edits_are_undone_byte_for_byte(text: str, edits: list[tuple[Any, ...]]) -> None:
+    draft = Draft.from_text(text)
+    assert draft.text == text
+    for name, *arguments in edits:
+        before, refused = draft.text, None
+        try:
+            getattr(draft, name)(*arguments)
+        except UsageError as error:
+            refused = error
+        assert refused is None or (str(refused) and draft.text == before)
+        assert draft.document == tomllib.loads(draft.text) or "nan" in draft.text
+        assert all(problem.message for problem in draft.problems)
+        if draft.experiment is None:
+            assert draft.problems
+    while draft.can_redo:
+        draft.redo()
+    last = draft.text
+    while draft.can_undo:
+        draft.undo()
+    assert draft.text == text
+    assert not draft.modified
+    while draft.can_redo:
+        draft.redo()
+    assert draft.text == last

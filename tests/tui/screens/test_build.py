@@ -1,0 +1,548 @@
+"""The Build screen, driven by keys alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual import events
+from textual.pilot import Pilot
+
+from tuilab.experiment.draft import Draft
+from tuilab.experiment.load import load_experiment
+from tuilab.tui.app import Lab
+from tuilab.tui.forms.form import FieldInput, FormLines
+from tuilab.tui.forms.lines import Lines
+from tuilab.tui.forms.pick import PickScreen
+from tuilab.tui.screens.build import BuildScreen
+from tuilab.tui.screens.build_dialogs import AskScreen
+from tuilab.tui.screens.build_settings import SettingLines
+from tuilab.tui.screens.build_stack import StackLines
+
+pytestmark = pytest.mark.asyncio
+
+COMMENTED = """\
+# My network.
+name = "mine"
+
+[data]
+dataset = "digits" # small
+
+[[layers]]
+type = "dense"
+units = 16 # few
+activation = "relu"
+
+[[layers]]
+type = "dense"
+units = 10
+activation = "softmax"
+
+[training]
+loss = "categorical_crossentropy"
+"""
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Everything that the lab remembers lies in a folder of its own; files are saved there as well."""
+    monkeypatch.setenv("TUILAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("TUILAB_CONFIG", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Driver:
+    """The lab under the hands of a test."""
+
+    def __init__(self, app: Lab, pilot: Pilot[str]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def type(self, text: str) -> None:
+        """Put a text in where the focus is, all at once."""
+        self.app.post_message(events.Paste(text))
+        await self.pilot.pause()
+
+    async def pick(self, words: str) -> None:
+        """Search in the list that is open, and take the first that is found."""
+        assert isinstance(self.app.screen, PickScreen)
+        await self.type(words)
+        await self.press("enter")
+
+    @property
+    def screen(self) -> BuildScreen:
+        assert isinstance(self.app.screen, BuildScreen)
+        return self.app.screen
+
+    @property
+    def draft(self) -> Draft:
+        return self.app.session.draft
+
+    @property
+    def layers(self) -> list[str]:
+        return [row.settings for row in self.draft.rows]
+
+    @property
+    def form(self) -> FormLines:
+        return self.screen.query_one(FormLines)
+
+    @property
+    def stack(self) -> StackLines:
+        return self.screen.query_one(StackLines)
+
+    def text(self, widget: type[Lines]) -> str:
+        """What a list shows."""
+        lines = self.screen.query_one(widget)
+        return "\n".join("".join(text for text, _ in line) for line in lines.lines)
+
+    def totals(self) -> str:
+        return str(self.screen.query_one("#totals").render())
+
+    def field(self) -> str:
+        field = self.form.field
+        assert field is not None
+        return field.name
+
+
+@asynccontextmanager
+async def lab(draft: Draft | str = "digits-mlp", size: tuple[int, int] = (80, 24)) -> AsyncIterator[Driver]:
+    app = Lab(draft if isinstance(draft, Draft) else Draft.open(draft), Path("runs"))
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield Driver(app, pilot)
+
+
+def commented(folder: Path) -> Draft:
+    (folder / "mine.toml").write_text(COMMENTED)
+    return Draft.open(folder / "mine.toml")
+
+
+async def test_a_network_for_digits_from_nothing(folders: Path) -> None:
+    async with lab() as driver:
+        await driver.press("n")
+        assert driver.layers == []
+        assert "first layer" in driver.totals()
+        await driver.press("a")
+        await driver.pick("dense")
+        await driver.press("a")
+        await driver.pick("drop")
+        await driver.press("a")
+        await driver.pick("fully connected")
+        assert driver.layers == ["dense 32 relu", "dropout 0.2", "dense 32 relu"]
+        # what is wrong with the output is said, and one key leads there
+        assert "softmax" in driver.totals()
+        await driver.press("enter")
+        assert driver.field() == "activation"
+        await driver.press("enter")
+        await driver.pick("softmax")
+        assert "set units = 10" in driver.totals()
+        await driver.press("escape", "enter")
+        assert driver.field() == "units"
+        await driver.press("enter")
+        await driver.type("10")
+        await driver.press("enter")
+        assert driver.draft.problems == []
+        assert "2,410 params" in driver.totals()
+        # the name, then the file
+        await driver.press("W")
+        await driver.type("net")
+        assert not driver.draft.path
+
+
+async def test_saving_and_opening_again_keeps_comments(folders: Path) -> None:
+    async with lab(commented(folders)) as driver:
+        await driver.press("enter")
+        assert driver.field() == "units"
+        await driver.press("enter")
+        await driver.type("24")
+        await driver.press("enter", "escape", "w")
+        assert (folders / "mine.toml").read_text() == COMMENTED.replace("16 # few", "24 # few")
+        assert not driver.draft.modified
+        await driver.press("l")
+        await driver.pick("xor-mlp")
+        assert driver.draft.name == "xor-mlp"
+        await driver.press("o")
+        await driver.type("mine.toml")
+        await driver.press("enter")
+        assert "# My network." in driver.draft.text
+        assert driver.layers[0] == "dense 24 relu"
+        await driver.press("W")
+        await driver.press("ctrl+u")
+        await driver.type("copy")
+        await driver.press("enter")
+        assert (folders / "copy.toml").read_text() == driver.draft.text
+        assert driver.draft.path == Path("copy.toml")
+
+
+async def test_breaking_and_mending() -> None:
+    async with lab() as driver:
+        await driver.press("a")
+        await driver.pick("reshape")
+        await driver.press("enter", "enter")
+        await driver.type("[5, 5]")
+        await driver.press("enter")
+        assert driver.draft.rows[1].output_shape is None
+        assert "!" in driver.text(StackLines)
+        assert "reshape" in driver.totals()
+        assert driver.draft.rows[2].output_shape is None
+        # the rest stays editable
+        await driver.press("escape", "up", "enter", "enter")
+        await driver.type("64")
+        await driver.press("enter")
+        assert driver.draft.document["layers"][0]["units"] == 64
+        await driver.press("escape", "down", "d")
+        assert driver.draft.problems == []
+        assert [row.output_shape for row in driver.draft.rows] == [(64,), (64,), (10,)]
+
+
+async def test_undo_and_redo() -> None:
+    async with lab() as driver:
+        before = driver.draft.text
+        await driver.press("d", "D", "J", "x", "v")
+        after = driver.draft.text
+        assert after != before
+        await driver.press(*"uuuuuuuu")
+        assert driver.draft.text == before
+        await driver.press("U", "ctrl+r", "U", "ctrl+r", "U", "U")
+        assert driver.draft.text == after
+        await driver.press("R")
+        assert driver.draft.text == before
+        await driver.press("u")
+        assert driver.draft.text == after
+
+
+async def test_every_action_on_layers() -> None:
+    async with lab() as driver:
+        one, two, three = driver.layers
+        await driver.press("J")
+        assert driver.layers == [two, one, three]
+        await driver.press("J", "K", "K", "K")
+        assert driver.layers == [one, two, three]
+        await driver.press("D")
+        assert driver.layers == [one, one, two, three]
+        assert driver.stack.index == 1
+        await driver.press("d")
+        assert driver.layers == [one, two, three]
+        await driver.press("x")
+        assert driver.layers == [one, three]
+        await driver.press("v")
+        assert driver.layers == [one, three, two]
+        await driver.press("home", "down", "shift+down", "c", "end", "v")
+        assert driver.layers == [one, three, two, one, three]
+        await driver.press("i")
+        await driver.pick("flatten")
+        assert driver.layers == [one, three, two, "flatten", one, three]
+        await driver.press("r")
+        await driver.press("backspace")
+        await driver.type("4")
+        await driver.press("enter")
+        assert driver.layers == [one, three, two, *["flatten"] * 4, one, three]
+        assert list(driver.stack.chosen_layers) == [3, 4, 5, 6]
+        await driver.press("d")
+        assert driver.layers == [one, three, two, one, three]
+        await driver.press("home", "down", "m", "down", "down", "d")
+        assert driver.layers == [one, three]
+
+
+async def test_a_form_takes_numbers_choices_switches_and_nested_blocks() -> None:
+    async with lab() as driver:
+        await driver.press("enter", "down", "enter")
+        await driver.pick("leaky")
+        assert driver.layers[0] == "dense 128 leaky_relu he_normal"
+        await driver.press("down")  # its setting has unfolded
+        assert driver.field() == "negative_slope"
+        await driver.press("enter")
+        await driver.type("0.3")
+        await driver.press("tab")  # applies and goes on
+        assert driver.draft.document["layers"][0]["activation"] == {"type": "leaky_relu", "negative_slope": 0.3}
+        assert driver.field() == "use_bias"
+        await driver.press("space")
+        assert driver.draft.document["layers"][0]["use_bias"] is False
+        await driver.press("delete")
+        assert "use_bias" not in driver.draft.document["layers"][0]
+        await driver.press("up", "enter")
+        await driver.type("9")
+        await driver.press("escape")  # takes back
+        assert driver.draft.document["layers"][0]["activation"]["negative_slope"] == 0.3
+        await driver.press("left", "left")  # folds
+        assert driver.field() == "activation"
+
+
+async def test_invalid_text_is_kept_and_marked() -> None:
+    async with lab() as driver:
+        await driver.press("enter", "enter")
+        await driver.type("many")
+        await driver.press("enter")
+        assert 'must be an integer, got "many"' in " ".join(driver.text(FormLines).split())
+        assert "many" in driver.form.lines[1][1][0] or "many" in driver.text(FormLines)
+        await driver.press("enter")
+        assert driver.screen.query_one(FieldInput).value == "many"
+        await driver.type("64")
+        await driver.press("enter")
+        assert driver.draft.problems == []
+
+
+async def test_training_and_data_in_the_same_forms() -> None:
+    async with lab() as driver:
+        await driver.press("tab")
+        assert isinstance(driver.screen.focused, SettingLines)
+        await driver.press("down", "enter")
+        assert driver.field() == "optimizer"
+        await driver.press("enter")
+        await driver.pick("rmsprop")
+        assert driver.draft.document["training"]["optimizer"] == {"type": "rmsprop", "learning_rate": 0.002}
+        await driver.press("down")
+        assert driver.field() == "learning_rate"
+        await driver.press("enter")
+        await driver.type("0.01")
+        await driver.press("enter")
+        assert driver.draft.document["training"]["optimizer"] == {"type": "rmsprop", "learning_rate": 0.01}
+        await driver.press("space")
+        await driver.pick("cosine")
+        rate = driver.draft.document["training"]["optimizer"]["learning_rate"]
+        assert rate == {"type": "cosine_decay", "initial_learning_rate": 0.01}
+        # one line holds three settings
+        await driver.press("escape", "home", "down", "down", "right", "enter")
+        assert driver.field() == "batch_size"
+        await driver.press("enter")
+        await driver.type("64")
+        await driver.press("enter")
+        assert driver.draft.document["data"]["batch_size"] == 64
+        await driver.press("tab", "tab", "down", "enter")
+        assert driver.field() == "early_stopping"
+        await driver.press("space")
+        assert driver.draft.document["training"]["early_stopping"] == {}
+        await driver.press("down", "down")
+        assert driver.field() == "patience"
+        await driver.press("enter")
+        await driver.type("5")
+        await driver.press("enter")
+        assert "patience 5" in driver.text(SettingLines)
+        assert driver.draft.problems == []
+
+
+async def test_metrics_are_a_list() -> None:
+    async with lab() as driver:
+        await driver.press("tab", "down", "down", "down", "down", "down", "enter")
+        assert driver.field() == "metrics"
+        await driver.press("enter", "down", "down", "enter")
+        await driver.pick("f1")
+        assert driver.draft.document["training"]["metrics"] == ["accuracy", "f1"]
+        await driver.press("delete")
+        assert driver.draft.document["training"]["metrics"] == ["accuracy"]
+
+
+async def test_all_layers_at_once() -> None:
+    async with lab("vanishing-sigmoid") as driver:
+        await driver.press("A")
+        await driver.pick("sigmoid")
+        await driver.pick("relu")
+        assert driver.layers == ["dense 64 relu"] * 8 + ["dense 10 softmax"]
+        await driver.press("A")
+        await driver.pick("kernel_regularizer")
+        await driver.pick("l2")
+        assert all(layer["kernel_regularizer"] == "l2" for layer in driver.draft.document["layers"])
+        await driver.press("u", "u")
+        assert not driver.draft.modified
+
+
+async def test_one_penalty_on_all_kernels() -> None:
+    async with lab() as driver:
+        await driver.press("tab", "down", "down", "down", "down", "enter")
+        await driver.pick("l2")
+        assert "l2 in 3 of 3 layers" in driver.text(SettingLines)
+        await driver.press("enter")
+        await driver.pick("none")
+        assert not any("kernel_regularizer" in layer for layer in driver.draft.document["layers"])
+
+
+async def test_the_type_of_a_layer_can_be_changed() -> None:
+    async with lab() as driver:
+        await driver.press("enter", "up")
+        assert driver.field() == "type"
+        await driver.press("enter")
+        await driver.pick("batch")
+        assert driver.draft.rows[0].type == "batch_normalization"
+
+
+async def test_the_cursor_of_the_form_stays_on_its_field() -> None:
+    async with lab() as driver:
+        await driver.press("enter", "down", "down", "down")
+        assert driver.field() == "kernel_initializer"
+        await driver.press("escape", "down", "enter")
+        assert driver.field() == "kernel_initializer"
+
+
+async def test_keys_for_layers_do_nothing_in_the_form_of_the_training() -> None:
+    async with lab() as driver:
+        await driver.press("tab", "enter", "d", "x", "J")
+        assert not driver.draft.modified
+        await driver.press("escape", "escape", "d")
+        assert len(driver.layers) == 2
+
+
+async def test_unsaved_changes_are_asked_for(folders: Path) -> None:
+    async with lab(commented(folders)) as driver:
+        await driver.press("d", "n")
+        assert isinstance(driver.app.screen, AskScreen)
+        await driver.press("escape")
+        assert len(driver.layers) == 1
+        await driver.press("l", "down", "enter")  # throws them away
+        await driver.press("escape")  # but takes none
+        assert len(driver.layers) == 1
+        await driver.press("l", "enter")  # saves them
+        await driver.pick("xor-mlp")
+        assert driver.draft.name == "xor-mlp"
+        assert "# few" not in (folders / "mine.toml").read_text()
+
+
+async def test_a_file_that_somebody_else_has_changed_is_not_overwritten(folders: Path) -> None:
+    async with lab(commented(folders)) as driver:
+        await driver.press("d")
+        (folders / "mine.toml").write_text("# theirs")
+        await driver.press("w")
+        assert isinstance(driver.app.screen, AskScreen)
+        await driver.press("escape")
+        assert (folders / "mine.toml").read_text() == "# theirs"
+        await driver.press("w", "enter")
+        assert (folders / "mine.toml").read_text() == driver.draft.text
+
+
+async def test_unsaved_changes_outlive_the_lab(folders: Path) -> None:
+    async with lab(commented(folders)) as driver:
+        await driver.press("d")
+        await driver.pilot.pause(0.7)
+        driver.draft.leave()  # as the end of the program does
+    async with lab() as driver:
+        await driver.pilot.pause()
+        assert isinstance(driver.app.screen, AskScreen)
+        await driver.press("enter")
+        assert driver.draft.path == folders / "mine.toml"
+        assert len(driver.layers) == 1
+        await driver.press("u")
+        assert driver.draft.text == COMMENTED
+        await driver.press("U", "w")
+    assert list((folders / "state" / "unsaved").iterdir()) == []
+
+
+async def test_another_draft_does_not_push_unsaved_changes_out(folders: Path) -> None:
+    async with lab(commented(folders)) as driver:
+        await driver.press("d", "3")
+        driver.app.edit(Draft.open("iris-8-8-3"))
+        await driver.pilot.pause()
+        assert isinstance(driver.app.screen, AskScreen)
+        await driver.press("down", "enter")
+        assert driver.draft.name == "mine"
+        assert len(driver.layers) == 1
+
+
+async def test_what_cannot_be_trained_is_said_where_it_is() -> None:
+    async with lab() as driver:
+        await driver.press("end", "enter", "enter")
+        await driver.type("11")
+        await driver.press("enter", "escape", "home", "t")
+        assert isinstance(driver.app.screen, BuildScreen)
+        assert driver.stack.index == 2
+        assert driver.field() == "units"
+
+
+async def test_the_time_of_an_epoch_is_measured() -> None:
+    async with lab() as driver:
+        await driver.pilot.pause()
+        assert "measuring…" in driver.totals()
+        for _ in range(200):
+            await driver.pilot.pause(0.1)
+            if "an epoch" in driver.totals():
+                break
+        assert "≈" in driver.totals()
+        assert "an epoch" in driver.totals()
+        await driver.press("D")
+        assert "measuring…" in driver.totals()
+
+
+async def test_a_table_of_ones_own(folders: Path) -> None:
+    (folders / "houses.csv").write_text("rooms,size,price\n" + "".join(f"{i},{i * i},{3 * i}\n" for i in range(40)))
+    text = '[data]\npath = "houses.csv"\ntarget = "price"\n[[layers]]\ntype = "dense"\nunits = 1\n'
+    (folders / "houses.toml").write_text(text + '[training]\nloss = "mean_squared_error"\n')
+    async with lab(Draft.open(folders / "houses.toml")) as driver:
+        for _ in range(100):
+            await driver.pilot.pause(0.05)
+            if driver.draft.totals is not None:
+                break
+        assert driver.draft.input_shape == (2,)
+        assert "3 params" in driver.totals()
+        (folders / "houses.csv").write_text("")
+        await driver.press("D")
+        for _ in range(100):
+            await driver.pilot.pause(0.05)
+            if driver.draft.problems:
+                break
+        assert "houses.csv" in driver.totals()
+
+
+async def test_help_explains_what_has_the_cursor() -> None:
+    async with lab() as driver:
+        await driver.press("question_mark")
+        assert "Fully connected layer" in str(driver.app.screen.query("Static").first().render())
+        await driver.press("escape", "enter", "question_mark")
+        assert "units: Number of outputs." in str(driver.app.screen.query("Static").first().render())
+
+
+SIZES = [(80, 24), (120, 40), (200, 60), (64, 20), (40, 12), (30, 8), (20, 5), (1, 1), (80, 24)]
+
+
+async def test_every_size_works() -> None:
+    async with lab("vanishing-sigmoid") as driver:
+        for width, height in SIZES:
+            await driver.pilot.resize_terminal(width, height)
+            await driver.press("down", "tab", "down", "tab", "down", "enter", "escape", "tab", "J", "u", "a", "escape")
+            assert isinstance(driver.app.screen, BuildScreen)
+        assert not driver.draft.modified
+
+
+@pytest.mark.parametrize("size", [(40, 12), (20, 5)])
+async def test_the_panel_with_the_focus_is_seen_on_a_small_screen(size: tuple[int, int]) -> None:
+    async with lab(size=size) as driver:
+        assert driver.stack.region.height >= 2
+        await driver.press("tab")
+        assert driver.screen.query_one(SettingLines).region.height >= 2
+        await driver.press("tab")
+        assert driver.form.region.height >= 2
+        await driver.press("tab")
+        assert driver.stack.region.height >= 2
+
+
+async def test_two_hundred_layers_scroll() -> None:
+    draft = Draft.open("digits-mlp")
+    draft.repeat(0, 0, 198)
+    async with lab(draft) as driver:
+        await driver.press("end")
+        assert driver.stack.index == 199
+        assert driver.stack.top <= driver.stack.cursor < driver.stack.top + driver.stack.region.height
+        await driver.press("pageup", "home")
+        assert driver.stack.top == 0
+
+
+async def test_hostile_names_are_shown_clean(folders: Path) -> None:
+    text = COMMENTED
+    for word in ("mine", "dense", "softmax", "digits", "categorical_crossentropy"):
+        text = text.replace(f'"{word}"', '"a\\u001b[31m[bold]名前\\u0007\\u202e"')
+    async with lab(Draft.from_text(text)) as driver:
+        for _ in range(3):
+            shown = driver.text(StackLines) + driver.text(FormLines) + driver.totals() + driver.text(SettingLines)
+            assert "名前" in shown
+            assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+            await driver.press("down", "tab")
+
+
+async def test_a_draft_that_the_library_gives_trains_as_its_file() -> None:
+    async with lab() as driver:
+        await driver.press("l")
+        await driver.pick("iris")
+        assert driver.draft.checked() == load_experiment("iris-8-8-3")

@@ -1,0 +1,192 @@
+"""The lab: a Textual app of four screens over one session. It trains nothing itself: workers do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.theme import BUILTIN_THEMES
+
+from tuilab.errors import TuilabError
+from tuilab.text import clean_text
+from tuilab.tui import themes
+from tuilab.tui.screens.opening import OpeningScreen
+from tuilab.tui.session import SLOW_LINK, Session
+from tuilab.tui.settings import load_settings, save_settings
+
+if TYPE_CHECKING:
+    from tuilab.experiment.draft import Draft
+    from tuilab.runs.directory import RunDirectory
+
+SHOWN_THEMES = (*(theme.name for theme in themes.OWN), "ansi-dark", "ansi-light")
+
+
+def _build() -> Screen[None]:
+    from tuilab.tui.screens.build import BuildScreen
+
+    return BuildScreen()
+
+
+def _train() -> Screen[None]:
+    from tuilab.tui.screens.train import TrainScreen
+
+    return TrainScreen()
+
+
+def _runs() -> Screen[None]:
+    from tuilab.tui.screens.runs import RunsScreen
+
+    return RunsScreen()
+
+
+def _data() -> Screen[None]:
+    from tuilab.tui.screens.data import DataScreen
+
+    return DataScreen()
+
+
+class Lab(App[str]):
+    """Build, train, watch and compare. Returns a paragraph for the scrollback.
+
+    The frame is painted before anything heavy is imported; then the experiment is opened. Where that fails, `problem`
+    says why and the lab ends.
+    """
+
+    TITLE = "tuilab"
+    CSS_PATH = "lab.tcss"
+    MODES = {"build": _build, "train": _train, "runs": _runs, "data": _data}
+    BINDINGS = [
+        Binding("question_mark", "explain", "help", key_display="?", id="help", priority=False),
+        Binding("ctrl+q", "leave", "quit", id="quit", priority=True),
+        Binding("ctrl+z", "suspend_process", "suspend", show=False, id="suspend"),
+        Binding("ctrl+p", "command_palette", "more", key_display="^p", id="palette"),
+    ]
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+
+    def __init__(self, model: str | Draft, runs: Path, data_dir: Path | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.runs = runs
+        self.data_dir = data_dir
+        if not isinstance(model, str):
+            self.session = Session(model, runs, data_dir)
+        self.problem: TuilabError | None = None
+        self.settings, self.settings_problem = load_settings()
+        for theme in themes.OWN:
+            self.register_theme(theme)
+        if SLOW_LINK:
+            self.animation_level = "none"
+
+    def get_default_screen(self) -> Screen[None]:
+        return OpeningScreen()
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return themes.ANSI_VARIABLES if self.current_theme.ansi else themes.DEFAULT_VARIABLES
+
+    async def on_mount(self) -> None:
+        wanted = self.settings.theme
+        self.theme = wanted if wanted in SHOWN_THEMES or wanted in BUILTIN_THEMES else "lab-dark"
+        self.set_keymap(self.settings.keys)
+        if self.settings_problem:
+            self.say(self.settings_problem, severity="warning")
+        self.theme_changed_signal.subscribe(self, lambda theme: self._remember(theme.name))
+        if isinstance(self.model, str):
+            self.call_after_refresh(self.run_worker, self._open(self.model))
+        else:
+            await self._begin()
+
+    async def _open(self, model: str) -> None:
+        """Open the experiment, while the frame is there to be seen."""
+        try:
+            draft = await asyncio.to_thread(_opened, model)
+        except TuilabError as error:
+            self.problem = error
+            self.exit()
+            return
+        self.session = Session(draft, self.runs, self.data_dir)
+        await self._begin()
+
+    async def _begin(self) -> None:
+        self.set_interval(1.0, self.session.reap)
+        await self.switch_mode("build")
+
+    def _remember(self, theme: str) -> None:
+        if theme != self.settings.theme:
+            self.settings = replace(self.settings, theme=theme)
+            save_settings(self.settings)
+
+    def say(self, text: str, severity: str = "information") -> None:
+        """Tell the user something, whatever file the text comes from."""
+        level = severity if severity in ("information", "warning", "error") else "information"
+        self.notify(clean_text(text, 1000), severity=level, markup=False)  # type: ignore[arg-type]  # checked above
+
+    def start_training(self) -> None:
+        """Train the experiment on the Build screen, and watch it."""
+        try:
+            self.session.start()
+        except TuilabError as error:
+            self.say(str(error), "error")
+            return
+        self.watch_run(None)
+
+    def watch_run(self, run: RunDirectory | None) -> None:
+        """Show a run, or the one that was started last, on the Train screen."""
+        self.session.run = run or self.session.run
+        self.switch_mode("train")
+
+    def edit(self, draft: Draft) -> None:
+        """Put an experiment on the Build screen."""
+        self.session.draft = draft
+        self.switch_mode("build")
+
+    def action_explain(self) -> None:
+        from tuilab.tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen(self.screen))
+
+    def action_leave(self) -> None:
+        """Quit; where a run is going or an edit is not saved, ask first."""
+        from tuilab.tui.screens.quit import QuitScreen
+
+        if hasattr(self, "session"):
+            self.push_screen(QuitScreen(), self._leave)
+        else:
+            self.exit()
+
+    def _leave(self, summary: str | None) -> None:
+        if summary is not None:
+            self.exit(summary)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        for mode, title in (("build", "Build"), ("train", "Train"), ("runs", "Runs"), ("data", "Data")):
+            if mode != self.current_mode:
+                yield SystemCommand(title, f"Go to the {title} screen", lambda mode=mode: self.switch_mode(mode))
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if active.enabled and binding.description and binding.show:
+                keys = self.get_key_display(binding)
+                action = binding.action
+                yield SystemCommand(
+                    binding.description.capitalize(),
+                    f"{active.tooltip or ''} {keys}".strip(),
+                    lambda action=action, node=active.node: self.call_later(self.run_action, action, node),
+                )
+        for theme in SHOWN_THEMES:
+            yield SystemCommand(
+                f"Theme {theme}", "Change the colours", lambda theme=theme: setattr(self, "theme", theme)
+            )
+        yield SystemCommand("Quit", "Leave the lab", self.action_leave)
+
+
+def _opened(model: str) -> Draft:
+    """Return the draft of a model, and import what the first screen needs."""
+    from tuilab.experiment.draft import Draft
+    from tuilab.tui.screens import build  # noqa: F401  # takes a third of a second, which is better spent in this thread
+
+    return Draft.open(model)

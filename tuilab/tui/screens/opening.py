@@ -1,0 +1,21 @@
+"""The first picture: the frame, before there is anything in it."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+
+from tuilab.tui.screens.frame import TopBar
+
+
+class OpeningScreen(Screen[None]):
+    """Stands for the fraction of a second in which the rest of the lab is loaded."""
+
+    DEFAULT_CSS = """
+    OpeningScreen .foot { height: 1; dock: bottom; background: $panel; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield TopBar("build")
+        yield Widget(classes="foot")
