@@ -62,3 +62,7 @@ class StorageError(TuilabError):
 
 class DiskFullError(StorageError):
     """There is no space left; what could not be written can be written once there is."""
+
+
+class BusyError(StorageError):
+    """Another program keeps a database locked; what could not be written can be written once it does not."""

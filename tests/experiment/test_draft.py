@@ -238,6 +238,9 @@ def test_another_type_keeps_settings_of_the_same_name() -> None:
     }
     draft.change_type("training.optimizer.learning_rate", "constant")
     assert draft.document["training"]["optimizer"]["learning_rate"] == 0.01
+    draft.set("training.optimizer.learning_rate", {"type": "constant", "learning_rate": 0.02})
+    draft.change_type("training.optimizer.learning_rate", "polynomial")
+    assert draft.document["training"]["optimizer"]["learning_rate"]["initial_learning_rate"] == 0.02
     draft.set("layers[0].name", "first")
     draft.change_type("layers[0]", "dropout")
     assert draft.document["layers"][0] == {"type": "dropout", "name": "first", "rate": FIRST_VALUES["rate"]}
@@ -275,6 +278,34 @@ def test_layers_take_their_comments_along() -> None:
     gone, new = difference(COMMENTED, draft.text)
     assert gone == ["# the second", "units = 3", 'activation = "softmax"']
     assert new == []
+
+
+def test_moving_ends_at_the_ends_of_the_stack() -> None:
+    draft = commented()
+    draft.move(0, None, -1)
+    draft.move(0, 1, 1)
+    assert not draft.modified
+    draft.move(0, None, 9)
+    assert [row.settings for row in draft.rows] == ["dense 3 softmax", "dense 8 relu"]
+
+
+def test_an_edit_after_undoing_leaves_nothing_to_redo() -> None:
+    draft = commented()
+    draft.set("seed", 8)
+    draft.undo()
+    draft.set("seed", 9)
+    assert not draft.can_redo
+    draft.redo()
+    assert draft.document["seed"] == 9
+    draft.reset()
+    assert draft.text == COMMENTED
+    assert draft.can_undo
+
+
+def test_a_new_dense_layer_has_an_activation() -> None:
+    draft = commented()
+    draft.add(0, "dense")
+    assert draft.rows[0].settings == f"dense {FIRST_VALUES['units']} relu"
 
 
 def test_inserting_duplicating_and_repeating() -> None:

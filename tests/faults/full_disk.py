@@ -89,6 +89,8 @@ def test_a_run_that_is_stopped_while_the_disk_is_full(small: Studio, undisturbed
     assert "no space left" in stderr
     seen = over(run, "failed")
     assert re.search("no space left|the disk was full", seen.reason)
+    (small.tuilab.folder / "ballast").unlink()
+    fill(small)
     refused = small("resume", run.name, code=5)
     assert "no space left" in refused.stderr
     assert "Traceback" not in stderr + (run.path / "worker.log").read_text()

@@ -152,7 +152,7 @@ KILLED = "its worker was killed, or the machine went down, after step 1,234"
             "diverged",
             "the loss is� not finite",
         ),
-        (False, None, {"step": 0, "created": time.time() + 60}, "running", "its worker is being started"),
+        (False, None, {"step": 0, "created": 1e11}, "running", "its worker is being started"),
         (False, None, {"step": 0, "created": 1.0}, "failed", "its worker never started"),
         (False, GONE, {"step": 0}, "failed", "its worker was killed, or the machine went down, after step 0"),
     ],

@@ -19,15 +19,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.examples import make_data, make_trainer, mlp
 from tests.runs.recorded import bins, epoch_done, new_run, recording, rows, steps_done
 from tuilab.engine.events import EpochDone, Event, LayersSeen, StepsDone, TrainingDone, TrainingStarted
 from tuilab.engine.statistics import LayerState
-from tuilab.errors import DiskFullError, StorageError, UsageError
+from tuilab.errors import BusyError, DiskFullError, UsageError
 from tuilab.runs import database, recorder, series
 from tuilab.runs.directory import RunDirectory
 from tuilab.runs.reader import following
 from tuilab.runs.recorder import MOST_EVENTS, MOST_LAYER_ROWS, Recorder
 from tuilab.runs.status import BestEpoch
+from tuilab.runs.training import RecordedTraining
 
 NOTHING = {"series": {}, "looks": 0, "looks_level": 0}
 
@@ -252,7 +254,7 @@ def test_a_transaction_that_fails_is_made_up_for(run: RunDirectory, monkeypatch:
         writer.tell("state", "hello")
         with locked_by("BEGIN", run):
             for _ in range(2):
-                with pytest.raises(StorageError, match=r"metrics.db: database is locked"):
+                with pytest.raises(BusyError, match=r"metrics.db: database is locked"):
                     writer.write()
             writer.record(steps_done(3, [2.0], accuracy=0.5))
             writer.record(epoch_done(1, 3))
@@ -264,6 +266,22 @@ def test_a_transaction_that_fails_is_made_up_for(run: RunDirectory, monkeypatch:
         assert [message.text for message in reader.messages()] == ["hello"]
         assert [row.epoch for row in reader.epochs()] == [1]
         assert reader.status().step == 3
+
+
+def test_training_waits_while_another_program_keeps_the_database_locked(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "SECONDS_TO_WAIT", 0.05)
+    trainer = make_trainer(mlp(epochs=3), make_data())
+    with run.hold() as lock, recording(run) as writer:
+        training = RecordedTraining(run, trainer, writer, lock)
+        with locked_by("BEGIN IMMEDIATE", run, seconds=1.2):
+            assert training.train() == "finished"
+    with following(run) as reader:
+        assert [row.epoch for row in reader.epochs()] == [1, 2, 3]
+        told = [message.text for message in reader.messages()]
+        assert [text for text in told if text.startswith("another program kept the database locked for ")]
+        assert reader.status().state == "finished"
 
 
 def test_a_full_disk_is_made_up_for(run: RunDirectory) -> None:
@@ -296,7 +314,7 @@ def contents(run: RunDirectory) -> dict[str, list[Any]]:
 
 
 @given(data=st.data(), total=st.integers(1, 120))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_rewound_and_gone_on_as_if_nothing_had_happened(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, total: int
 ) -> None:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from tuilab.errors import DiskFullError, StorageError, UsageError
+from tuilab.errors import BusyError, DiskFullError, StorageError, UsageError
 from tuilab.runs.plain_file import open_plain
 from tuilab.text import clean_text
 
@@ -273,6 +273,8 @@ def told(path: Path) -> Iterator[None]:
             raise DiskFullError(
                 f"{place}: no space left on device; free some space, or choose another folder with --runs DIR"
             ) from None
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise BusyError(f"{place}: {error}") from None
         if code == sqlite3.SQLITE_INTERRUPT:
             raise UsageError(f"{place}: takes too long to read, so it is damaged or not a run's") from None
         if code in (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):  # 0: text that is not UTF-8

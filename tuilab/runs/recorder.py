@@ -96,7 +96,8 @@ class Recorder:
     def write(self, durable: bool = False) -> None:
         """Write all that waits in one transaction; `durable`: so that it outlives a power cut.
 
-        Raises DiskFullError, and keeps what waits, where there is no space.
+        Raises DiskFullError where there is no space and BusyError where another program keeps the database locked;
+        then what waits is kept.
         """
         self.update(heartbeat=time.time())
         status = self.status.model_dump_json()

@@ -18,7 +18,7 @@ from tuilab.engine.checkpoint import restore
 from tuilab.engine.device import devices
 from tuilab.engine.events import EpochDone, LayersSeen, StepsDone, TrainingDone
 from tuilab.engine.trainer import Trainer
-from tuilab.errors import DiskFullError, ExperimentError, UsageError
+from tuilab.errors import BusyError, DiskFullError, ExperimentError, UsageError
 from tuilab.experiment.document import Training
 from tuilab.experiment.load import apply_override, make_experiment
 from tuilab.experiment.save import short, to_document, to_toml
@@ -39,6 +39,11 @@ SECONDS_BETWEEN_LOOKS = 0.02
 SECONDS_BETWEEN_HEARTBEATS = 1.0
 SECONDS_BETWEEN_TRIES = 1.0
 """To write to a full disk."""
+FULL = "the disk is full, training goes on when there is space", "the disk was full"
+LOCKED = (
+    "another program keeps the database locked, training goes on when it is free",
+    "another program kept the database locked",
+)
 SHORT_KEYS = {"learning_rate": "training.optimizer.learning_rate", "epochs": "training.epochs"}
 
 
@@ -131,24 +136,26 @@ class RecordedTraining:
         self._next_checkpoint = perf_counter() + max(SECONDS_BETWEEN_CHECKPOINTS, taken / CHECKPOINT_SHARE)
 
     def _write(self, action: Callable[[], None]) -> None:
-        """Do what needs the disk; while it is full, training waits for space, a command or a signal."""
-        began, waited = perf_counter(), False
+        """Do what needs the disk; while it is full, or somebody keeps the database locked, training waits for that to
+        end, a command or a signal."""
+        began, trouble = perf_counter(), ""
         while True:
             try:
                 action()
                 break
-            except DiskFullError as error:
+            except (DiskFullError, BusyError) as error:
+                now, then = FULL if isinstance(error, DiskFullError) else LOCKED
                 if self.give_up:
-                    self.lock.report(f"stopped while the disk was full: {error}")
+                    self.lock.report(f"stopped while {then}: {error}")
                     raise
-                if not waited:
-                    self.lock.report(f"the disk is full, training goes on when there is space: {error}")
-                waited = True
+                if then != trouble:
+                    self.lock.report(f"{now}: {error}")
+                trouble = then
                 self._wait_for_space()
-        if waited:
+        if trouble:
             self.trainer.leave_out(perf_counter() - began)
             self.lock.report("")
-            self.recorder.tell("state", f"the disk was full for {perf_counter() - began:.0f} s")
+            self.recorder.tell("state", f"{trouble} for {perf_counter() - began:.0f} s")
 
     def _wait_for_space(self) -> None:
         """Wait a little. Answers cannot be written now: only commands that matter now are looked at, and remain."""

@@ -149,7 +149,7 @@ async def test_ones_own_images_of_any_channels(tmp_path: Path) -> None:
     draft = own_draft(tmp_path, path="own.npz")
     async with opened(tmp_path / "runs", "data", (80, 24), draft=draft) as (lab, pilot):
         await until(pilot, on_screen(pilot, "40 samples · 6 × 9 × 4 · 2 classes"))
-        assert "▀" in text_of(pilot)
+        await until(pilot, on_screen(pilot, "▀"))
         assert len(lab.screen.query_one(ImageGrid).images) == 29  # the training part
 
 

@@ -79,8 +79,8 @@ class BuildScreen(EditScreen):
         self.timing = ""
         """How long an epoch takes, in words."""
         self._timer = EpochTimer()
-        self._timed = ""
-        """The experiment for which that was measured."""
+        self._timed: object = None
+        """The data, layers and training for which that was measured."""
         self._measuring: Timer | None = None
         self._form: Location = ()
         """Of what the inspector shows the form."""
@@ -164,7 +164,7 @@ class BuildScreen(EditScreen):
 
     def _show_about(self) -> None:
         draft, form = self.session.draft, self.query_one(Form)
-        field = form.field if self._in_form else None
+        field = None if isinstance(self.focused, StackLines) else form.field
         model = settings_model(draft.document, self._form)
         activation, said = self._activation_at((*self._form, "activation")), ""
         if field is not None:
@@ -310,34 +310,35 @@ class BuildScreen(EditScreen):
     # In the background
 
     def _measure_soon(self) -> None:
-        """Measure how long an epoch takes, a moment after the last edit."""
+        """Measure how long an epoch takes, a moment after the last edit that matters for it."""
         draft = self.session.draft
-        text = draft.full_text() if draft.totals is not None else ""
-        if text == self._timed:
+        experiment = draft.experiment if draft.totals is not None else None
+        timed = experiment and (experiment.data, experiment.layers, experiment.training)
+        if timed == self._timed:
             return
-        self._timed = text
+        self._timed = timed
         if self._measuring is not None:
             self._measuring.stop()
         self._timer.stop()
-        self.timing = "measuring…" if text else ""
+        self.timing = "measuring…" if timed else ""
         self._show_totals()
-        if text:
-            self._measuring = self.set_timer(SECONDS_BEFORE_MEASURING, lambda: self._measure(text))
+        if timed:
+            self._measuring = self.set_timer(SECONDS_BEFORE_MEASURING, lambda: self._measure(draft.full_text(), timed))
 
     @work(thread=True, group="timing", exclusive=True)
-    def _measure(self, text: str) -> None:
-        self.post_message(self.Measured(text, self._timer.measure(text, self.session.data_dir)))
+    def _measure(self, text: str, timed: object) -> None:
+        self.post_message(self.Measured(timed, self._timer.measure(text, self.session.data_dir)))
 
     @dataclass
     class Measured(Message):
         """It was measured how long an epoch of an experiment takes."""
 
-        text: str
+        timed: object
         timing: str
 
     def on_build_screen_measured(self, event: Measured) -> None:
         event.stop()
-        if event.text == self._timed:
+        if event.timed is self._timed:
             self.timing = event.timing
             self._show_totals()
 

@@ -79,7 +79,8 @@ class StackLines(Lines):
             if row.problem:
                 left = [(f"{number}! ", "bad"), (row.settings, "bad")]
                 room = width - digits - 2 - cell_len(row.settings) - 2
-                lines.append(spread([*left, (f"  {row.problem}" if room > 8 else "", "bad")], [], width))
+                why = row.problem.removeprefix(f"{row.type} ")
+                lines.append(spread([*left, (f"  {why}" if room > 8 else "", "bad")], [], width))
                 continue
             output = shapes[row.index + 1]
             right = [(_columns(output, counts[row.index + 1], wide, count_wide), "")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 SECONDS = 0.4
 """For which steps are timed."""
+NICENESS = 10
+"""A training that is going has the machine first."""
 MEMORY_SHARE = 0.5
 """Of the free memory that a measurement may take."""
 PATIENCE = 60.0
@@ -84,6 +87,7 @@ def _two_digits(value: float) -> str:
 
 def main() -> None:
     """Read an experiment from the standard input, and write how long it takes."""
+    os.nice(NICENESS)
     request = json.load(sys.stdin)
     print(json.dumps(_timed(request["text"], request["data_dir"])))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import ClassVar, TypeAlias
 
 from textual import work
@@ -154,14 +156,17 @@ class DataScreen(LabScreen):
             return
         self._reading = True
         self.preview.wait_for_it()
-        self._read(self._wanted, self.session.data_dir)
+        # a thread that ends with the program: nobody who leaves waits for a file to be read
+        Thread(target=self._read, args=(self._wanted, self.session.data_dir), daemon=True).start()
 
-    @work(thread=True, group="read")
     def _read(self, wanted: Wanted, data_dir: Path | None) -> None:
+        preview, problem = None, ""
         try:
-            self.post_message(self.Looked(wanted, look_at(wanted[1], wanted[2], data_dir)))
+            preview = look_at(wanted[1], wanted[2], data_dir)
         except (TuilabError, OSError, MemoryError) as error:
-            self.post_message(self.Looked(wanted, None, str(error) or "there is not enough memory to read it"))
+            problem = str(error) or "there is not enough memory to read it"
+        with suppress(RuntimeError):  # the lab has been left meanwhile
+            self.post_message(self.Looked(wanted, preview, problem))
 
     def on_data_screen_looked(self, event: Looked) -> None:
         self._reading = False

@@ -158,7 +158,8 @@ class DataPreview(Panel):
         if preview.points is not None:
             x, y, kinds = preview.points.by_class()
             points.update(x, y, kinds, list(preview.points.groups))
-            points.styles.height = room
+            width = self.content_size.width * (0.6 if self._beside else 1)
+            points.styles.height = min(room, max(round(width / 2), 5))  # a cell is twice as high as wide
         if preview.rows is not None:
             rows.show(preview.rows)
             rows.styles.height = min(len(preview.rows.lines) + 1, room)

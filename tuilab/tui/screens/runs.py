@@ -166,7 +166,7 @@ class RunsScreen(RunActions):
         sorted_ = "" if (view.sort, view.reverse) == ("age", False) else f"by {view.sort}{' reversed' * view.reverse}"
         count = f"{len(found.rows):,} of {total:,}" if len(found.rows) != total else ""
         title = "  ".join(part for part in ("Runs", filtered, sorted_) if part)
-        self.query_one("#runs", Panel).entitle(title, found.problem or count)
+        self.query_one("#runs", Panel).entitle(title, filter_problem(self._filter.value) or found.problem or count)
         running = sum(row.state == "running" for row in found.every.values())
         self.show_subject("1 run" if total == 1 else f"{total:,} runs", f"{running} running" if running else "")
 
@@ -251,10 +251,10 @@ class RunsScreen(RunActions):
     def on_input_changed(self, event: Input.Changed) -> None:
         problem = filter_problem(event.value)
         event.input.set_class(bool(problem), "problem")
-        if problem:
-            self.query_one("#runs", Panel).entitle("Runs", problem)
-        else:
-            self._filter_by(event.value)
+        if not problem:
+            self._see(replace(self.view, filter=event.value.strip()))
+        elif self.found is not None:
+            self._show_titles(self.found)
 
     def on_input_submitted(self) -> None:
         self._leave_filter()
@@ -264,9 +264,6 @@ class RunsScreen(RunActions):
             self._filter.value = self.view.filter
         self._filter.display = False
         self.table.focus()
-
-    def _filter_by(self, text: str) -> None:
-        self._see(replace(self.view, filter=text.strip()))
 
     def _see(self, view: View) -> None:
         if view != self.view:

@@ -122,8 +122,7 @@ class RunActions(LabScreen):
             for line in launched.complaints():
                 self.post_message(self.Told(without_path(line, launched.run), "error"))
 
-    @work
-    async def action_fork(self) -> None:
+    def action_fork(self) -> None:
         """Put the experiment of a run on the Build screen."""
         from tuilab.experiment.draft import Draft
         from tuilab.experiment.guard import MOST_BYTES
@@ -137,11 +136,6 @@ class RunActions(LabScreen):
         except (TuilabError, OSError, ValueError) as error:
             self.lab.say(f"{name} has no experiment.toml that can be read: {error}", "error")
             return
-        edited = self.session.draft
-        if edited.modified:
-            question = f"{edited.name} has changes that are not saved. Put {name} in its place?"
-            if not await self.app.push_screen_wait(ConfirmScreen(question, "Stay here", "Lose the changes")):
-                return
         self.lab.edit(draft)
 
     # Doing something in a thread

@@ -62,21 +62,21 @@ class TrainScreen(LabScreen):
         Binding("space", "send('pause')", "pause", id="train.pause"),
         Binding("space", "go_on", "go on", id="train.go_on"),
         Binding("full_stop", "send('step')", "step", key_display=".", id="train.step"),
-        Binding("left_square_bracket", "rate(0.5)", "rate", key_display="[ ]", tooltip="Halve it", id="train.slower"),
-        Binding("right_square_bracket", "rate(2.0)", "learning rate ×2", show=False, id="train.faster"),
-        Binding("L", "ask_rate", "type a learning rate", show=False, id="train.rate"),
+        Binding("left_square_bracket", "rate(0.5)", "rate ÷2", key_display="[", id="train.slower"),
+        Binding("right_square_bracket", "rate(2.0)", "rate ×2", key_display="]", id="train.faster"),
         Binding("x", "send('stop')", "stop", id="train.stop"),
-        Binding("X", "send('stop_after_epoch')", "stop after epoch", show=False, id="train.stop_after_epoch"),
-        Binding("K", "kill", "kill", show=False, id="train.kill"),
-        Binding("plus", "ask_epochs", "number of epochs", key_display="+", show=False, id="train.epochs"),
         Binding("plus", "more_epochs", "more epochs", key_display="+", id="train.more_epochs"),
-        Binding("R", "restart", "restart with the edited experiment", show=False, id="train.restart"),
         Binding("l", "log", "log", id="train.log"),
         Binding("s", "smooth", "smooth", id="train.smooth"),
         Binding("z", "zoom", "zoom", id="train.zoom"),
         Binding("m", "result", "metric", id="train.result"),
         Binding("e", "events", "events", id="train.events"),
         Binding("c", "send('checkpoint')", "checkpoint", id="train.checkpoint"),
+        Binding("L", "ask_rate", "type a rate", id="train.rate"),
+        Binding("plus", "ask_epochs", "epochs", key_display="+", id="train.epochs"),
+        Binding("X", "send('stop_after_epoch')", "stop after epoch", id="train.stop_after_epoch"),
+        Binding("K", "kill", "kill", id="train.kill"),
+        Binding("R", "restart", "restart as edited", id="train.restart"),
         Binding("escape", "back", "back", show=False, id="train.back"),
         Binding("tab", "panel(1)", "panel", id="train.panel"),
         Binding("shift+tab", "panel(-1)", "panel before", show=False, id="train.panel_before"),
@@ -96,7 +96,8 @@ class TrainScreen(LabScreen):
         self._rate: float | None = None
         """That the worker was asked for last, and has not told yet."""
         self._launched: Launched | None = None
-        """The worker with which this screen lets a run go on, until it is known to have begun."""
+        """The worker with which this screen has let a run go on, until it has ended."""
+        self._launching = False
 
     def compose_body(self) -> ComposeResult:
         yield Static(NOTHING, id="watch-nothing", classes="quiet", markup=False)
@@ -154,7 +155,7 @@ class TrainScreen(LabScreen):
         """Follow another run, or none."""
         if self.follower is not None:
             self.follower.close()
-        self.follower, self.shown, self._rate = None, None, None
+        self.follower, self.shown, self._rate, self._launched = None, None, None, None
         self.zoom, self.last_steps = 0, None
         if run is None:
             return
@@ -262,14 +263,12 @@ class TrainScreen(LabScreen):
 
     def action_result(self) -> None:
         """Show another result, or what else is told step by step."""
-        chart = self.query_one("#watch-result", ChartPanel)
-        chart.next_result()
-        if self.front not in ("watch-loss", "watch-result"):
-            return
-        self._go_to("watch-result")
+        self.query_one("#watch-result", ChartPanel).next_result()
+        if PLACES.get(self.front) == CHARTS:
+            self._go_to("watch-result")
 
     def action_zoom(self) -> None:
-        """Show the last fifth of what is shown, then the last fifth of that, then the whole run."""
+        """Show about the last fifth of the run, then the last 25th, then all of it again."""
         if self.shown is None or self.shown.seen is None:
             return
         self.zoom = (self.zoom + 1) % ZOOMS
@@ -290,7 +289,7 @@ class TrainScreen(LabScreen):
 
     @property
     def _chart(self) -> ChartPanel:
-        name = self.front if self.front in ("watch-loss", "watch-result") else "watch-loss"
+        name = self.front if PLACES.get(self.front) == CHARTS else "watch-loss"
         return self.query_one(f"#{name}", ChartPanel)
 
     def on_layer_table_opened(self, event: LayerTable.Opened) -> None:
@@ -339,13 +338,17 @@ class TrainScreen(LabScreen):
 
     @work(group="worker")
     async def _start_worker(self, run: RunDirectory, *overrides: str) -> None:
+        if self._launching or self._launched is not None:  # it takes a moment until the run says that it goes on
+            return
+        self._launching = True
         try:
             await asyncio.to_thread(self.session.go_on, run, *overrides)
+            self._launched = self.session.launched[-1]
+            self.lab.say(f"{run.name} goes on")
         except TuilabError as error:
             self.lab.say(str(error), "error")
-            return
-        self._launched = self.session.launched[-1]
-        self.lab.say(f"{run.name} goes on")
+        finally:
+            self._launching = False
 
     def action_rate(self, factor: float) -> None:
         """Multiply the learning rate."""
