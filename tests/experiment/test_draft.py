@@ -438,10 +438,10 @@ def test_an_edit_of_thirty_layers_takes_less_than_ten_milliseconds() -> None:
     draft.repeat(0, 0, 22)
     times = []
     for units in range(20, 40):
-        began = time.perf_counter()
+        began = time.process_time()
         draft.set("layers[3].units", units)
         assert draft.rows[3].output_shape == (units,)
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     assert len(draft.rows) == 30
     assert min(times) < 0.010
 

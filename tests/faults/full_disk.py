@@ -93,6 +93,7 @@ def test_a_run_that_is_stopped_while_the_disk_is_full(small: Studio, undisturbed
     fill(small)
     refused = small("resume", run.name, code=5)
     assert "no space left" in refused.stderr
+    assert "the disk was full" not in refused.stderr, "that was before"
     assert "Traceback" not in stderr + (run.path / "worker.log").read_text()
     (small.tuilab.folder / "ballast").unlink()
     small("resume", run.name)

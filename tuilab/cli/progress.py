@@ -56,7 +56,7 @@ def _follow(run: RunDirectory, reader: RunReader, ended: Callable[[], bool], dis
     while not over:
         over = ended()  # before the last look
         seen = overview(run, reader)
-        status, trouble = seen.status, seen.owner.trouble if seen.owner and not over else ""
+        status, trouble = seen.status, seen.owner.trouble if seen.owner and seen.alive and not over else ""
         if status.parameters and not begun:
             begun = True
             display.begin(status)

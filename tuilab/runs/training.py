@@ -206,7 +206,7 @@ class RecordedTraining:
             self._pause_after(None)
             return f"goes on after step {trainer.step:,}" if paused else "is running already"
         if command.action == "stop":
-            trainer.stop("it was asked to stop")
+            self.stop("it was asked to stop")
             return f"stops after step {trainer.step:,}"
         if command.action == "stop_after_epoch":
             self.stop_after_epoch = True

@@ -12,6 +12,7 @@ from tuilab.errors import DiskFullError, TuilabError
 from tuilab.runs import commands
 from tuilab.runs.commands import Command
 from tuilab.runs.directory import RunDirectory
+from tuilab.runs.launch import LOG, Launched
 from tuilab.tui.run_view import RunView, Snapshot
 
 SECONDS_TO_ANSWER = 10.0
@@ -65,6 +66,16 @@ class Follower(Thread):
         """Do something with files in this thread; a TuilabError is put among the replies."""
         self._jobs.put(job)
         self._wake.set()
+
+    def complain(self, launched: Launched) -> None:
+        """Tell what a worker that ended had to say; that stands in its log alone."""
+
+        def read() -> None:
+            code = launched.process.returncode
+            said = launched.complaints() or [f"the worker ended with code {code}; see {LOG} of the run"]
+            self.replies.put(Reply(" ".join(said)))
+
+        self.do(read)
 
     def close(self) -> None:
         """End the thread, without waiting for it."""

@@ -101,7 +101,9 @@ def progress(snapshot: Snapshot) -> Progress:
         return Progress(0.0, ())
     status = snapshot.seen.status
     planned = status.epochs * status.steps_per_epoch
-    share = min(status.step / planned, 1.0) if planned else 0.0
+    if not planned:
+        return Progress(0.0, (("waiting for the first step", 0),))
+    share = min(status.step / planned, 1.0)
     epoch = min(status.epoch + 1, status.epochs) if snapshot.seen.alive else status.epoch
     width = len(f"{planned:,}")
     parts = [
@@ -111,7 +113,7 @@ def progress(snapshot: Snapshot) -> Progress:
     speed = snapshot.newest("samples_per_second") or status.samples_per_second
     if speed is not None:
         parts.append((f"{speed:>7,.0f} samples/s", 4))
-    if snapshot.seen.alive and status.step and planned:
+    if snapshot.seen.alive and status.step:
         left = status.seconds / status.step * (planned - status.step)
         parts.append((f"{clock(left):>5} left", 1))
     else:
@@ -244,3 +246,26 @@ def part(steps: HostArray, last: int | None, newest: float) -> slice:
     if last is None:
         return slice(None)
     return slice(int(np.searchsorted(steps, newest - last)), None)
+
+
+def window(step: int, zoom: int) -> int | None:
+    """Return how many of so many steps are shown: all, a fifth or a 25th, as a round number."""
+    wanted = step / 5**zoom
+    if zoom == 0 or wanted < 10:
+        return None
+    power = 10 ** math.floor(math.log10(wanted))
+    return int(power * max(digit for digit in (1, 2, 5) if digit * power <= wanted))
+
+
+def rate_problem(text: str) -> str:
+    """Return what is wrong with a learning rate as it was typed, or nothing."""
+    try:
+        rate = float(text)
+    except ValueError:
+        return "must be a number, such as 0.001"
+    return "" if 0 < rate < math.inf else "must be greater than 0"
+
+
+def epochs_problem(text: str) -> str:
+    """Return what is wrong with a number of epochs as it was typed, or nothing."""
+    return "" if text.strip().isdecimal() and int(text) > 0 else "must be a whole number, such as 20"

@@ -14,14 +14,14 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tuilab.errors import TuilabError, UsageError
+from tuilab.errors import TuilabError
 from tuilab.runs.commands import Command
 from tuilab.runs.directory import RunDirectory
 from tuilab.runs.launch import Launched
 from tuilab.text import clean_text
 from tuilab.tui.run_follower import Follower
 from tuilab.tui.run_view import Snapshot
-from tuilab.tui.run_words import happenings, notice, progress
+from tuilab.tui.run_words import epochs_problem, happenings, notice, progress, rate_problem, window
 from tuilab.tui.screens.frame import LabScreen
 from tuilab.tui.screens.runs_dialogs import AskScreen, ConfirmScreen
 from tuilab.tui.screens.train_charts import ChartPanel, CursorChart, HeatPanel, trends
@@ -182,7 +182,7 @@ class TrainScreen(LabScreen):
             return
         self._launched = None
         if launched.process.returncode not in GOOD_ENDS:
-            follower.do(lambda: _complain(launched))
+            follower.complain(launched)
 
     def _show(self, snapshot: Snapshot) -> None:
         before, self.shown = self.shown, snapshot
@@ -366,7 +366,7 @@ class TrainScreen(LabScreen):
         seen = self.shown.seen if self.shown else None
         rate = seen.status.learning_rate if seen else None
         title, note = "Learning rate", "from the next step on"
-        answer = await self.app.push_screen_wait(AskScreen(title, f"{rate or 0.001:.6g}", note, _rate_problem))
+        answer = await self.app.push_screen_wait(AskScreen(title, f"{rate or 0.001:.6g}", note, rate_problem))
         if answer is not None:
             self._set_rate(float(answer))
 
@@ -381,7 +381,7 @@ class TrainScreen(LabScreen):
         epochs = seen.status.epochs
         note = f"{epochs} are planned, {seen.status.epoch} are done"
         more = str(epochs + max(epochs // 2, 1))
-        answer = await self.app.push_screen_wait(AskScreen("Epochs in all", more, note, _epochs_problem))
+        answer = await self.app.push_screen_wait(AskScreen("Epochs in all", more, note, epochs_problem))
         if answer is None:
             return
         seen = self.shown.seen if self.shown and self.shown.seen else seen
@@ -406,30 +406,3 @@ class TrainScreen(LabScreen):
         if self.session.run != before and follower is not None and seen is not None and seen.alive:
             follower.send(Command(action="stop"))
             self.lab.say(f"{before.name if before else ''} stops, with a checkpoint")
-
-
-def window(step: int, zoom: int) -> int | None:
-    """Return how many of so many steps are shown: all, a fifth or a 25th, as a round number."""
-    wanted = step / 5**zoom
-    if zoom == 0 or wanted < 10:
-        return None
-    power = 10 ** math.floor(math.log10(wanted))
-    return int(power * max(digit for digit in (1, 2, 5) if digit * power <= wanted))
-
-
-def _rate_problem(text: str) -> str:
-    try:
-        rate = float(text)
-    except ValueError:
-        return "must be a number, such as 0.001"
-    return "" if 0 < rate < math.inf else "must be greater than 0"
-
-
-def _epochs_problem(text: str) -> str:
-    return "" if text.strip().isdecimal() and int(text) > 0 else "must be a whole number, such as 20"
-
-
-def _complain(launched: Launched) -> None:
-    """Raise what a worker that ended had to say."""
-    said = launched.complaints() or [f"the worker ended with code {launched.process.returncode}; see worker.log"]
-    raise UsageError(" ".join(said))

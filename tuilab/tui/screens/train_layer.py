@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import ClassVar
 
 import numpy as np
@@ -98,17 +99,15 @@ checkpoint. Update / weight is the size of a step beside the weights: about 1e-3
         self.show(self.snapshot)
         self._read_weights(self.snapshot.run, self._layer_name)
 
-    @work(thread=True, exclusive=True, group="weights")
-    def _read_weights(self, run: RunDirectory, layer: str) -> None:
+    @work(exclusive=True, group="weights")
+    async def _read_weights(self, run: RunDirectory, layer: str) -> None:
         try:
-            found: Distribution | str = read_distribution(run, layer) or "has no weights"
+            found: Distribution | str = await asyncio.to_thread(read_distribution, run, layer) or "has no weights"
         except TuilabError as error:
             found = str(error)
-        self.app.call_from_thread(self._show_weights, layer, found)
+        self._show_weights(found)
 
-    def _show_weights(self, layer: str, found: Distribution | str) -> None:
-        if layer != self._layer_name:
-            return
+    def _show_weights(self, found: Distribution | str) -> None:
         label = self.query_one("#layer-weights", Label)
         if isinstance(found, str):
             label.update(Text(clean_text(found, 200), style="dim"))
