@@ -225,7 +225,11 @@ async def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None
             screen_of(lab).action_go_on()
         await until(pilot, lambda: state_of(lab) == "running" and step_of(lab) > stopped_at)
         await until(pilot, on_screen(pilot, f"goes on after step {stopped_at:,}"))
-        assert shown(lab).curves["loss"].step[:stopped_at].tolist() == list(range(1, stopped_at + 1))
+        steps = shown(lab).curves["loss"].step  # the last of each bin; how many steps a bin holds depends on the pace
+        bins = np.diff(steps, prepend=0)
+        assert steps[-1] > stopped_at
+        assert (bins > 0).all()
+        assert len(np.unique(bins[:-1])) == 1
         assert len(lab.session.launched) == 1
 
 

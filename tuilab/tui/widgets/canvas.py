@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
-from typing import ClassVar
+from itertools import pairwise
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from rich.cells import cell_len, get_character_cell_size
@@ -17,6 +17,12 @@ from textual.widget import Widget
 from tuilab.blocks.arrays import HostArray
 from tuilab.text import clean_text
 
+LONGEST = 500
+"""Characters of a text that are looked at; no screen is wider."""
+
+Row: TypeAlias = list[tuple[str, str | Style]]
+"""Stretches of one style, from left to right."""
+
 
 class Canvas:
     """height × width cells, each one character and the name of its style; "" is the style of the widget.
@@ -28,59 +34,67 @@ class Canvas:
         self.width, self.height = max(width, 0), max(height, 0)
         self.characters = np.full((self.height, self.width), " ", dtype="<U1")
         self.styles = np.zeros((self.height, self.width), dtype=np.int32)
-        self.names: list[str | Style] = [""]
+        self._numbers: dict[str | Style, int] = {"": 0}
+
+    @property
+    def names(self) -> list[str | Style]:
+        """The styles, in the order of their numbers."""
+        return list(self._numbers)
 
     def style(self, name: str | Style) -> int:
         """Return the number of a style: a component class's name without its widget, or a style as it is."""
-        if name not in self.names:
-            self.names.append(name)
-        return self.names.index(name)
+        return self._numbers.setdefault(name, len(self._numbers))
 
     def write(self, x: int, y: int, text: str, style: str | Style = "") -> None:
         """Write a text from a cell on to the right, as far as there is room."""
         if not 0 <= y < self.height:
             return
         number = self.style(style)
-        for character in clean_text(text, 500):
+        for character in clean_text(text, LONGEST):
             size = get_character_cell_size(character)
-            if size == 0 or x < 0:
-                x += size
+            if size == 0:  # would be added to the character before it
                 continue
             if x + size > self.width:
                 return
-            self.characters[y, x] = character
-            self.styles[y, x : x + size] = number
-            if size == 2:
-                self.characters[y, x + 1] = ""
+            if x >= 0:
+                self._clear(x, y, size)
+                self.characters[y, x] = character
+                self.styles[y, x : x + size] = number
+                if size == 2:
+                    self.characters[y, x + 1] = ""
             x += size
 
+    def _clear(self, x: int, y: int, size: int) -> None:
+        """Leave no half of a wide character beside the cells that will be written."""
+        if x and not self.characters[y, x]:
+            self.characters[y, x - 1] = " "
+        if x + size < self.width and not self.characters[y, x + size]:
+            self.characters[y, x + size] = " "
+
     def put(self, y: int, x: int, characters: HostArray, style: str | Style, where: HostArray) -> None:
-        """Put a block of characters where a mask of the same shape (rows, columns) is true."""
+        """Put a block of characters, each one cell wide, where a mask of the same shape (rows, columns) is true."""
         rows, columns = where.shape
         at = slice(y, y + rows), slice(x, x + columns)
         np.copyto(self.characters[at], characters, where=where)
         np.copyto(self.styles[at], self.style(style), where=where)
 
-    def rows(self) -> Iterator[list[tuple[str, str | Style]]]:
-        """Give every row as stretches of one style, as few as may be: cells that show nothing go with those before
-        them, since component classes colour only what is written."""
-        blank = (self.characters == " ") & (self.styles == 0)
-        written = np.maximum.accumulate(np.where(blank, 0, np.arange(self.width)), axis=1)
-        before = np.take_along_axis(self.styles, written, axis=1)
-        plain = np.array([isinstance(name, str) for name in self.names])
-        joined = np.where(blank & plain[before], before, self.styles)
-        for characters, styles in zip(self.characters.tolist(), joined.tolist(), strict=True):
-            cells = zip(characters, styles, strict=True)
+    def rows(self) -> Iterator[Row]:
+        """Give every row as stretches of one style."""
+        names = self.names
+        cuts = np.diff(self.styles, axis=1, prepend=-1) != 0
+        for characters, styles, cut in zip(self.characters.tolist(), self.styles, cuts, strict=True):
+            starts = np.flatnonzero(cut)
+            stretches = pairwise([*starts.tolist(), self.width])
+            numbers = styles[starts].tolist()
             yield [
-                ("".join(character for character, _ in run), self.names[style])
-                for style, run in ((style, list(run)) for style, run in groupby(cells, key=lambda cell: cell[1]))
+                ("".join(characters[start:end]), names[number])
+                for (start, end), number in zip(stretches, numbers, strict=True)
             ]
 
     def differences(self, before: Canvas) -> Iterator[tuple[int, int, int]]:
         """Give for every row that another canvas of the same size shows otherwise where that begins and ends."""
-        names = [*dict.fromkeys([*self.names, *before.names])]
-        mine, others = (np.array([names.index(name) for name in canvas.names]) for canvas in (self, before))
-        other = (self.characters != before.characters) | (mine[self.styles] != others[before.styles])
+        theirs = np.array([self.style(name) for name in before.names])
+        other = (self.characters != before.characters) | (self.styles != theirs[before.styles])
         for y in np.flatnonzero(other.any(axis=1)).tolist():
             columns = np.flatnonzero(other[y])
             yield y, *self._whole(y, int(columns[0]), int(columns[-1]) + 1)
@@ -108,7 +122,7 @@ class Drawing(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._canvas: Canvas | None = None
-        self._rows: list[list[tuple[str, str | Style]]] = []
+        self._rows: list[Row] = []
 
     def draw(self, width: int, height: int) -> Canvas:
         raise NotImplementedError  # abstract
@@ -120,34 +134,53 @@ class Drawing(Widget):
             self._canvas = None
             self.refresh()
             return
-        self._draw(*self.size)
-        assert self._canvas is not None
-        for y, start, end in self._canvas.differences(before):
+        for y, start, end in self._draw(*self.size).differences(before):
             self.refresh(Region(start, y, end - start, 1))
 
-    def _draw(self, width: int, height: int) -> None:
+    def _draw(self, width: int, height: int) -> Canvas:
         self._canvas = self.draw(width, height)
         self._rows = list(self._canvas.rows())
+        return self._canvas
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size
         if self._canvas is None or (self._canvas.width, self._canvas.height) != (width, height):
             self._draw(width, height)
-        rows = self._rows
         base = self.rich_style
-        if y >= len(rows):
+        if y >= len(self._rows):
             return Strip.blank(width, base)
-        return Strip([Segment(text, base + self._style(name)) for text, name in rows[y]], width)
+        segments: list[Segment] = []
+        for text, name in self._rows[y]:
+            style = self._style(name, base)
+            if segments and (joined := _joined(segments[-1], text, style)):
+                segments[-1] = joined
+            else:
+                segments.append(Segment(text, style))
+        return Strip(segments, width)
 
-    def _style(self, name: str | Style) -> Style:
+    def _style(self, name: str | Style, base: Style) -> Style:
         if isinstance(name, Style):
-            return name
-        return self.get_component_rich_style(f"{self.PART}--{name}", partial=True) if name else Style()
+            return base + name
+        return base + self.get_component_rich_style(f"{self.PART}--{name}") if name else base
+
+
+def _joined(segment: Segment, text: str, style: Style) -> Segment | None:
+    """Return a stretch with the next one added, where a screen shows no difference: blanks have no colour of their own,
+    and every change of it costs some forty bytes."""
+    before = segment.style or Style()
+    if before == style:
+        return Segment(segment.text + text, style)
+    lines = (before.underline, before.reverse, before.strike, style.underline, style.reverse, style.strike)
+    if before.bgcolor != style.bgcolor or any(lines):
+        return None
+    if text.isspace():
+        return Segment(segment.text + text, before)
+    return Segment(segment.text + text, style) if segment.text.isspace() else None
 
 
 def fit(text: str, width: int) -> str:
     """Return a text cut to a number of cells."""
-    text = clean_text(text, 500)
+    text = clean_text(text, LONGEST)
     while text and cell_len(text) > width:
         text = text[:-1]
     return text
@@ -155,6 +188,8 @@ def fit(text: str, width: int) -> str:
 
 def same(one: object, other: object) -> bool:
     """Whether two things to show are the same, arrays and tuples of arrays included."""
+    if one is other:
+        return True
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         if not (isinstance(one, np.ndarray) and isinstance(other, np.ndarray)) or one.shape != other.shape:
             return False

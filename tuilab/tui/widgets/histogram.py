@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from tuilab.blocks.arrays import HostArray
+from tuilab.tui.widgets.blocks import EIGHTHS, upright
 from tuilab.tui.widgets.canvas import Canvas, Drawing, same
-from tuilab.tui.widgets.scale import label
-from tuilab.tui.widgets.sparkline import means
+from tuilab.tui.widgets.decimate import means
+from tuilab.tui.widgets.scale import label, scale_of
 
-EIGHTHS = np.array(list(" ▁▂▃▄▅▆▇█"))
+MOST = 1e300
+WIDE = 3
+"""Cells of a bar from which on all bars are equally wide; narrower ones fill the width."""
 
 
 class Histogram(Drawing):
@@ -36,29 +39,40 @@ class Histogram(Drawing):
         return draw_histogram(self.counts, self.edges, width, height, self.logarithmic)
 
 
+def counted(values: HostArray, bins: int) -> tuple[HostArray, HostArray]:
+    """Return counts (bins,) of the finite values, and the edges (bins + 1,) between which they lie."""
+    values = np.asarray(values, dtype=np.float64).ravel()
+    scale = scale_of(values)
+    places = scale.place(values)
+    index = np.clip(places[~np.isnan(places)] * bins, 0, bins - 1).astype(np.int64)
+    edges = np.array([scale.value(number / bins) for number in range(bins + 1)])
+    return np.bincount(index, minlength=bins), edges
+
+
 def draw_histogram(counts: HostArray, edges: HostArray, width: int, height: int, log: bool = False) -> Canvas:
-    """Draw a bar a cell; counts that do not fit are averaged in stretches. The ends and the middle stand below."""
+    """Draw a bar for every count; more than fit are averaged in stretches. The ends and the middle stand below."""
     canvas = Canvas(width, height)
-    counts = np.nan_to_num(np.asarray(counts, dtype=np.float64), posinf=0.0)
+    counts = np.nan_to_num(np.asarray(counts, dtype=np.float64).ravel(), posinf=0.0).clip(0, MOST)
     if width < 1 or height < 1 or not len(counts):
         return canvas
-    stretched = counts[np.arange(width) * len(counts) // width]
-    counts = means(counts, width) if len(counts) > width else stretched
-    heights = np.log1p(np.maximum(counts, 0)) if log else np.maximum(counts, 0)
+    if len(counts) * WIDE <= width:
+        width -= width % len(counts)
+    counts = means(counts, width) if len(counts) > width else counts[np.arange(width) * len(counts) // width]
+    heights = np.log1p(counts) if log else counts
     rows = height - 1 if height > 1 else height
-    largest = float(heights.max())
-    eighths = np.round(heights / largest * rows * 8) if largest else np.zeros(width)
-    eighths = np.where((counts > 0) & (eighths < 1), 1, eighths)
-    above = np.arange(rows - 1, -1, -1)[:, None] * 8
-    index = np.clip(eighths[None, :] - above, 0, 8).astype(np.int64)
-    canvas.put(0, 0, EIGHTHS[index], "bar", index > 0)
+    eighths = np.rint(heights / (heights.max() or 1.0) * rows * len(EIGHTHS))
+    bars = upright(np.where((counts > 0) & (eighths < 1), 1, eighths), rows)
+    canvas.put(0, 0, bars, "bar", bars != " ")
     if height > 1 and len(edges) > 1:
-        low, high = float(edges[0]), float(edges[-1])
-        texts = [label(low), label((low + high) / 2), label(high)]
-        places = [0, (width - len(texts[1])) // 2, width - len(texts[2])]
-        end = 0
-        for at, text in zip(places, texts, strict=True):
-            if at >= end:
-                canvas.write(at, rows, text, "axis")
-                end = at + len(text) + 1
+        _draw_edges(canvas, float(edges[0]), float(edges[-1]), width)
     return canvas
+
+
+def _draw_edges(canvas: Canvas, low: float, high: float, width: int) -> None:
+    texts = [label(low), label((low + high) / 2), label(high)]
+    places = [0, (width - len(texts[1])) // 2, width - len(texts[2])]
+    end = 0
+    for at, text in zip(places, texts, strict=True):
+        if at >= end:
+            canvas.write(at, canvas.height - 1, text, "axis")
+            end = at + len(text) + 1

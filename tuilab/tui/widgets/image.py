@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import numpy as np
 from rich.color import Color
 from rich.style import Style
@@ -10,8 +13,8 @@ from tuilab.blocks.arrays import HostArray
 from tuilab.tui.widgets.canvas import Canvas, Drawing, same
 
 SHADES = " ░▒▓█"
-STEPS = 16
-"""Of brightness in each colour: neighbours that look the same make one stretch."""
+LEVELS = 12
+"""Of brightness in each colour: neighbours that look the same are one stretch."""
 
 
 class Image(Drawing):
@@ -41,37 +44,58 @@ def draw_image(pixels: HostArray, width: int, height: int, plain: bool = False) 
         return canvas
     rows, columns = colours.shape[:2]
     factor = min(width / columns, 2 * height / rows)
+    factor = int(factor) if factor > 1 else factor  # pixels that are all of one size
     across, down = max(int(columns * factor), 1), max(int(rows * factor), 1)
     if plain:
-        down = max(down // 2, 1)
-        grey = _scaled(colours, across, down).mean(axis=-1)
-        for y, row in enumerate(grey.tolist()[:height]):
-            canvas.write(0, y, "".join(SHADES[min(int(value * len(SHADES) / 256), len(SHADES) - 1)] for value in row))
+        grey = scaled(colours, across, (down + 1) // 2).mean(axis=-1)
+        shades = np.array(list(SHADES))[np.rint(grey / 255 * (len(SHADES) - 1)).astype(np.int64)]
+        canvas.put(0, 0, shades, "", shades != " ")
         return canvas
-    shown = _scaled(colours, across, down + down % 2)
-    shown = (shown // (256 // STEPS) * (255 // (STEPS - 1))).astype(np.int64)
-    for y in range(min(len(shown) // 2, height)):
-        above, below = shown[2 * y].tolist(), shown[2 * y + 1].tolist()
-        for x, (top, bottom) in enumerate(zip(above[:width], below[:width], strict=True)):
-            style = Style(color=Color.from_rgb(*top), bgcolor=Color.from_rgb(*bottom))
-            canvas.write(x, y, "▀", style)
+    shown = np.rint(scaled(colours, across, down) / 255 * (LEVELS - 1)).astype(np.int64).tolist()
+    for y in range((down + 1) // 2):
+        _draw_row(canvas, y, shown[2 * y], shown[2 * y + 1] if 2 * y + 1 < down else [None] * across)
     return canvas
 
 
+def _draw_row(canvas: Canvas, y: int, above: list[list[int]], below: Sequence[list[int] | None]) -> None:
+    """Draw two rows of pixels. A cell of one colour takes the style of the cell before, where that has this colour: a
+    blank for its background, a full block for the other."""
+    before: tuple[list[int], list[int] | None] | None = None
+    for x, (top, bottom) in enumerate(zip(above, below, strict=True)):
+        character = "▀"
+        if before and top == bottom and top in before:
+            character = " " if top == before[1] else "█"
+        else:
+            before = top, bottom
+        canvas.characters[y, x] = character
+        canvas.styles[y, x] = canvas.style(_style(tuple(before[0]), tuple(before[1] or ())))
+
+
+@lru_cache(maxsize=4096)
+def _style(above: tuple[int, ...], below: tuple[int, ...]) -> Style:
+    return Style(color=_colour(above), bgcolor=_colour(below) if below else None)
+
+
+def _colour(levels: tuple[int, ...]) -> Color:
+    return Color.from_rgb(*(level * 255 / (LEVELS - 1) for level in levels))
+
+
 def as_bytes(pixels: HostArray) -> HostArray:
-    """Return pixels as (h, w, 3) bytes; floats from 0 to 1, NaN is black."""
+    """Return pixels as (h, w, 3) bytes, from bytes or other whole numbers up to 255, or from floats from 0 to 1; NaN is
+    black. An array of another shape is an image of no pixels."""
     pixels = np.asarray(pixels)
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3)):
         return np.zeros((0, 0, 3), dtype=np.uint8)
-    if pixels.dtype != np.uint8:
-        pixels = (np.clip(np.nan_to_num(pixels.astype(np.float64)), 0, 1) * 255).astype(np.uint8)
+    if pixels.dtype.kind in "fb":
+        pixels = np.rint(np.clip(np.nan_to_num(pixels.astype(np.float64)), 0, 1) * 255)
+    pixels = np.clip(pixels, 0, 255).astype(np.uint8)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
-def _scaled(pixels: HostArray, across: int, down: int) -> HostArray:
-    """Return pixels in another size: means where it is smaller, repeated where it is larger."""
+def scaled(pixels: HostArray, across: int, down: int) -> HostArray:
+    """Return pixels (h, w, 3) in another size: means where it is smaller, repeated where it is larger."""
     for axis, size in ((0, down), (1, across)):
         have = pixels.shape[axis]
         if size < have:

@@ -1,18 +1,23 @@
-"""Curves with axes, in braille: two dots across and four down in every cell."""
+"""Curves with axes, in braille."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
-from rich.cells import cell_len
 
 from tuilab.blocks.arrays import HostArray
-from tuilab.tui.widgets.canvas import Canvas, Drawing, fit, same
-from tuilab.tui.widgets.scale import LABEL, Scale, columns_of, label, scale_of, smooth, tick_labels
+from tuilab.tui.widgets.braille import cells_in, cells_of, characters, dots_between, trace
+from tuilab.tui.widgets.canvas import Canvas, Drawing, same
+from tuilab.tui.widgets.decimate import Columns, columns_of, rising
+from tuilab.tui.widgets.frame import Entry, draw_legend, draw_x_axis, draw_y_axis, lay_out
+from tuilab.tui.widgets.palette import numbered
+from tuilab.tui.widgets.scale import LABEL, Scale, label, scale_of
+from tuilab.tui.widgets.smoothing import smooth
 
 Dash: TypeAlias = Literal["solid", "dashed", "dotted"]
 DASHES: dict[Dash, tuple[bool, ...]] = {
@@ -21,15 +26,15 @@ DASHES: dict[Dash, tuple[bool, ...]] = {
     "dotted": (True, False, False),
 }
 SAMPLES: dict[Dash, str] = {"solid": "━", "dashed": "╍", "dotted": "┅"}
-DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.int64)
-"""What each dot of a cell adds to the number of its character."""
 LEAST_PLOT = 8
 """Cells of a plot below which the axis is left out."""
+ROWS_PER_LEGEND = 6
+"""Rows of a chart for every row of its legend."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve. x rises; y may have gaps (NaN, infinity); between least and most lies what a point stands for."""
+    """One curve. y may have gaps (NaN, infinity); between least and most lies what a point stands for."""
 
     name: str
     x: HostArray
@@ -53,30 +58,45 @@ class Chart:
     low: float | None = None
     high: float | None = None
     end: float | None = None
+    window: tuple[float, float] | None = None
+    unit: str = ""
+
+    @cached_property
+    def points(self) -> list[tuple[HostArray, HostArray]]:
+        """x and y of every line, in the order of x, and smoothed."""
+        ordered = (rising(line.x, line.y) for line in self.lines)
+        return [(x, smooth(y, self.smoothing)) for x, y in ordered]
 
     def x_scale(self) -> Scale:
-        ends = [float(x[np.isfinite(x)][index]) for x in self._xs() for index in (0, -1)]
-        high = max([*ends, *([] if self.end is None else [self.end])], default=1.0)
-        low = min(ends, default=0.0) if self.last is None else max(high - self.last, min(ends, default=0.0))
-        return scale_of(np.array([low, high]))
+        if self.window is not None:
+            return scale_of(np.array(self.window))
+        ends = [float(x[index]) for x, _ in self.points for index in (0, -1) if len(x)]
+        least = min(ends, default=0.0)
+        most = max([*ends, *([] if self.end is None else [self.end])], default=1.0)
+        return scale_of(np.array([least if self.last is None else max(most - self.last, least), most]))
 
     def values_at(self, cursor: float) -> tuple[float, dict[str, float]]:
         """Return the x at a place across the plot, from 0 to 1, and every line's newest value up to there."""
         at = self.x_scale().value(min(max(cursor, 0.0), 1.0))
-        found = {}
-        for line in self.lines:
-            x = np.asarray(line.x, dtype=np.float64)
-            index = int(np.searchsorted(x, at, side="right")) - 1
-            found[line.name] = float(line.y[index]) if 0 <= index < len(line.y) else math.nan
-        return at, found
+        return at, dict(zip((line.name for line in self.lines), self._values_until(at), strict=True))
 
-    def newest(self) -> dict[str, float]:
-        """Return the last finite value of every line."""
-        return {line.name: _newest(np.asarray(line.y, dtype=np.float64)) for line in self.lines}
+    def values(self) -> list[float]:
+        """Return the value of every line at the cursor, or its last one that is finite."""
+        if self.cursor is not None:
+            return self._values_until(self.x_scale().value(min(max(self.cursor, 0.0), 1.0)))
+        return [_newest(y) for _, y in self.points]
 
-    def _xs(self) -> list[HostArray]:
-        xs = (np.asarray(line.x, dtype=np.float64) for line in self.lines)
-        return [x for x in xs if np.isfinite(x).any()]
+    def _values_until(self, at: float) -> list[float]:
+        indexes = [int(np.searchsorted(x, at, side="right")) - 1 for x, _ in self.points]
+        return [float(y[index]) if index >= 0 else math.nan for index, (_, y) in zip(indexes, self.points, strict=True)]
+
+    def heading(self) -> str:
+        """Return title, unit and scale, and where the cursor is."""
+        remarks = [remark for remark in (self.unit, "log" if self.log else "") if remark]
+        parts = [self.title, f"({', '.join(remarks)})" if remarks else ""]
+        if self.cursor is not None:
+            parts.append(f" at {label(self.values_at(self.cursor)[0])}")
+        return " ".join(part for part in parts if part)
 
 
 class LineChart(Drawing):
@@ -87,21 +107,14 @@ class LineChart(Drawing):
         *(f"line-chart--{name}" for name in ("train", "validation", "axis", "title", "cursor")),
         *(f"line-chart--line-{number}" for number in range(1, 9)),
     }
-    DEFAULT_CSS = """
-    LineChart { height: 1fr; }
-    LineChart .line-chart--train { color: $train; }
-    LineChart .line-chart--validation { color: $validation; }
-    LineChart .line-chart--axis { color: $quiet; }
-    LineChart .line-chart--title { color: $foreground; }
-    LineChart .line-chart--cursor { color: $accent; }
-    LineChart .line-chart--line-1 { color: $train; }
-    LineChart .line-chart--line-2 { color: $validation; }
-    LineChart .line-chart--line-3 { color: $accent; }
-    LineChart .line-chart--line-4 { color: $success; }
-    LineChart .line-chart--line-5 { color: $error; }
-    LineChart .line-chart--line-6 { color: $primary; }
-    LineChart .line-chart--line-7 { color: $foreground; }
-    LineChart .line-chart--line-8 { color: $quiet; }
+    DEFAULT_CSS = f"""
+    LineChart {{ height: 1fr; }}
+    LineChart .line-chart--train {{ color: $train; }}
+    LineChart .line-chart--validation {{ color: $validation; }}
+    LineChart .line-chart--axis {{ color: $quiet; }}
+    LineChart .line-chart--title {{ color: $foreground; }}
+    LineChart .line-chart--cursor {{ color: $accent; }}
+    {numbered("LineChart", "line-chart--line-")}
     """
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -120,10 +133,13 @@ class LineChart(Drawing):
         low: float | None = None,
         high: float | None = None,
         end: float | None = None,
+        window: tuple[float, float] | None = None,
+        unit: str = "",
     ) -> None:
-        """Show these curves; the x axis goes on to `end`, should they end before."""
-        chart = Chart(tuple(lines), title, log, last, smoothing, cursor, low, high, end)
-        if not _same(chart, self.chart):
+        """Show these curves: of x the `last` so much or a `window` from one value to another, up to `end` should they
+        end before; of y what there is, or from `low` to `high`. cursor: a place across the plot, from 0 to 1."""
+        chart = Chart(tuple(lines), title, log, last, smoothing, cursor, low, high, end, window, unit)
+        if not same(_facts(chart), _facts(self.chart)):
             self.chart = chart
             self.changed()
 
@@ -135,52 +151,87 @@ class LineChart(Drawing):
 
 
 def draw_line_chart(chart: Chart, width: int, height: int) -> Canvas:
-    """Draw a chart: a line with title and newest values, the plot, axes where there is room."""
+    """Draw a chart: title and legend, the plot, axes where there is room."""
     canvas = Canvas(width, height)
-    top = 1 if height >= 4 else 0
+    entries = [
+        Entry(SAMPLES[line.dash], line.name, label(value), line.colour)
+        for line, value in zip(chart.lines, chart.values(), strict=True)
+    ]
+    legend = lay_out(chart.heading(), entries, width, max(height // ROWS_PER_LEGEND, 1) if height >= 4 else 0)
+    top = len(legend.lines)
     left = LABEL if width >= LABEL + LEAST_PLOT else 0
     bottom = 1 if height >= 6 else 0
     columns, rows = width - left, height - top - bottom
     if columns < 1 or rows < 1:
         return canvas
+    draw_legend(canvas, legend)
     x_scale = chart.x_scale()
-    drawn = [(line, *columns_of(line.x, smooth(line.y, chart.smoothing), x_scale, 2 * columns)) for line in chart.lines]
-    bands = [
-        part for line in chart.lines for part in (line.least, line.most) if part is not None and not chart.smoothing
-    ]
-    shown = [values for _, least, most, _, _ in drawn for values in (least, most)]
-    everything = np.concatenate([*shown, *map(np.ravel, bands)]) if shown else np.zeros(0)
-    y_scale = scale_of(everything, chart.log, chart.low, chart.high)
-    for line, least, most, last, broken in drawn:
-        dots = _dots(least, most, last, broken, y_scale, 4 * rows)
-        dots &= np.resize(np.array(DASHES[line.dash]), dots.shape[1])
-        _put_dots(canvas, dots, left, top, line.colour)
-    _draw_axes(canvas, x_scale, y_scale, left, top, rows, columns, bottom)
+    curves = [columns_of(x, y, x_scale.low, x_scale.high, 2 * columns, chart.log) for x, y in chart.points]
+    bands = [_band(chart, line, x_scale, 2 * columns) for line in chart.lines]
+    y_scale = _y_scale(chart, [*curves, *(side for band in bands if not chart.smoothing for side in band)])
+    if y_scale is None:
+        return canvas
+    for line, points in zip(chart.lines, curves, strict=True):
+        dots = dots_between(*trace(points, y_scale, 2 * columns, 4 * rows), 4 * rows)
+        cells = cells_of(dots & np.resize(DASHES[line.dash], 2 * columns) | _thick(dots, points))
+        below = cells_in(canvas.characters[top : top + rows, left:])
+        canvas.put(top, left, characters(cells | below), line.colour, cells > 0)
     if chart.cursor is not None:
         at = left + round(min(max(chart.cursor, 0.0), 1.0) * (columns - 1))
-        for y in range(top, top + rows):
-            if canvas.characters[y, at] in (" ", "⠀"):
-                canvas.write(at, y, "│", "cursor")
-    if top:
-        _draw_title(canvas, chart, left)
+        free = canvas.characters[top : top + rows, at : at + 1] == " "
+        canvas.put(top, at, np.full((rows, 1), "│"), "cursor", free)
+    for line, band in zip(chart.lines, bands, strict=True):
+        if band:
+            upper, lower = (trace(side, y_scale, 2 * columns, 4 * rows)[at] for at, side in enumerate(band))
+            if chart.log:  # what is not above zero lies below all that can be shown
+                lower = np.where((upper < 4 * rows) & (lower < 0), 4 * rows, lower)
+            cells = cells_of(dots_between(upper, lower, 4 * rows) & _sparse(rows, columns))
+            free = canvas.characters[top : top + rows, left:] == " "
+            canvas.put(top, left, characters(cells), line.colour, (cells > 0) & free)
+    if left:
+        draw_y_axis(canvas, y_scale, top, rows)
+    if bottom:
+        draw_x_axis(canvas, x_scale, left, height - 1)
     return canvas
 
 
-def _dots(
-    least: HostArray, most: HostArray, last: HostArray, broken: HostArray, scale: Scale, height: int
-) -> HostArray:
-    """Return the dots (height, columns) of one curve: in each column from its least to its most, joined to the column
-    before."""
-    dots = np.zeros((height, len(least)), dtype=bool)
-    low, high, end = (_rows(values, scale, height) for values in (least, most, last))
-    before: tuple[int, int] | None = None
-    for column in np.flatnonzero(high >= 0).tolist():
-        top, bottom = int(high[column]), int(low[column])
-        if before is not None and not broken[column]:
-            _join(dots, before, (column, top if before[1] < top else bottom if before[1] > bottom else before[1]))
-        dots[top : bottom + 1, column] = True
-        before = column, int(end[column])
+def _band(chart: Chart, line: Line, scale: Scale, columns: int) -> tuple[Columns, ...]:
+    """Return the most and the least of what the points of a line stand for, or, where it is smoothed, its points as
+    they were; nothing for a line without either."""
+    sides = (line.y, line.y) if chart.smoothing else (line.most, line.least)
+    ordered = [rising(line.x, side) for side in sides if side is not None]
+    found = tuple(columns_of(x, y, scale.low, scale.high, columns, chart.log) for x, y in ordered)
+    return found if len(found) == 2 else ()
+
+
+def _thick(dots: HostArray, points: Columns) -> HostArray:
+    """Return points between gaps as four dots each: one alone is too easily missed, or lost in the gap of a dash."""
+    alone = ~points.joined
+    alone[:-1] &= ~points.joined[1:]
+    thick = np.zeros_like(dots)
+    thick[:, points.column[alone]] = dots[:, points.column[alone]]
+    thick[1:] |= thick[:-1]
+    thick[:, 1:] |= thick[:, :-1]
+    return thick
+
+
+def _sparse(rows: int, columns: int) -> HostArray:
+    """Return one dot in every cell, as (4 · rows, 2 · columns)."""
+    dots = np.zeros((4 * rows, 2 * columns), dtype=bool)
+    dots[1::4, ::2] = True
     return dots
+
+
+def _y_scale(chart: Chart, shown: Sequence[Columns]) -> Scale | None:
+    """Return a scale for all that is shown, if anything is; ends that are not fixed are round."""
+    values = np.concatenate([np.zeros(0), *(side for points in shown for side in (points.least, points.most))])
+    if not len(values):
+        return None
+    exact = scale_of(values, chart.log, chart.low, chart.high)
+    wider = exact.rounded()
+    low = wider.low if chart.low is None else exact.low
+    high = wider.high if chart.high is None else exact.high
+    return Scale(low, high, chart.log)
 
 
 def _newest(values: HostArray) -> float:
@@ -188,85 +239,7 @@ def _newest(values: HostArray) -> float:
     return float(values[-1000:][finite[-1]]) if len(finite) else math.nan
 
 
-def _join(dots: HostArray, start: tuple[int, int], end: tuple[int, int]) -> None:
-    """Draw a straight line of dots between two places (column, row)."""
-    count = max(abs(end[0] - start[0]), abs(end[1] - start[1])) + 1
-    columns = np.linspace(start[0], end[0], count).round().astype(np.int64)
-    rows = np.linspace(start[1], end[1], count).round().astype(np.int64)
-    dots[rows, columns] = True
-
-
-def _rows(values: HostArray, scale: Scale, height: int) -> HostArray:
-    """Return the row of dots of every value, from the top; −1 where it has none. What lies outside is at the edge."""
-    places = np.clip(scale.place(values), 0, 1)
-    with np.errstate(invalid="ignore"):
-        rows = np.where(np.isnan(places), -1, (1 - np.nan_to_num(places)) * (height - 1) + 0.5)
-    return rows.astype(np.int64)
-
-
-def _put_dots(canvas: Canvas, dots: HostArray, left: int, top: int, colour: str) -> None:
-    rows, columns = dots.shape[0] // 4, dots.shape[1] // 2
-    codes = (dots.reshape(rows, 4, columns, 2) * DOTS[None, :, None, :]).sum(axis=(1, 3))
-    there = canvas.characters[top : top + rows, left : left + columns]
-    old = there.view(np.uint32).reshape(there.shape) if there.flags.c_contiguous else _codes(there)
-    merged = np.where(old >= 0x2800, old - 0x2800, 0) | codes
-    characters = (merged + 0x2800).astype(np.uint32).view("<U1").reshape(rows, columns)
-    canvas.put(top, left, characters, colour, codes > 0)
-
-
-def _codes(characters: HostArray) -> HostArray:
-    return np.ascontiguousarray(characters).view(np.uint32).reshape(characters.shape)
-
-
-def _draw_axes(
-    canvas: Canvas, x_scale: Scale, y_scale: Scale, left: int, top: int, rows: int, columns: int, bottom: int
-) -> None:
-    if left:
-        ticks = y_scale.ticks(max(rows // 3, 1) + 1)
-        taken: set[int] = set()
-        for tick, text in zip(ticks, tick_labels(ticks), strict=True):
-            place = float(y_scale.place(np.array([tick]))[0])
-            row = top + round((1 - place) * (rows - 1)) if 0 <= place <= 1 else -1
-            if row >= top and row not in taken:
-                taken.add(row)
-                canvas.write(left - 1 - cell_len(text), row, text, "axis")
-    if not bottom:
-        return
-    end = 0
-    for tick in x_scale.ticks(max(columns // 11, 1)):
-        text = label(tick)
-        place = float(x_scale.place(np.array([tick]))[0])
-        at = left + round(place * (columns - 1)) - len(text) // 2
-        at = min(max(at, left), canvas.width - len(text))
-        if 0 <= place <= 1 and at >= end:
-            canvas.write(at, top + rows, text, "axis")
-            end = at + len(text) + 2
-
-
-def _draw_title(canvas: Canvas, chart: Chart, left: int) -> None:
-    values: Mapping[str, float]
-    at, values = (None, chart.newest()) if chart.cursor is None else chart.values_at(chart.cursor)
-    parts = [
-        (f"{SAMPLES[line.dash]} ", f"{line.name} ", f"{label(values[line.name]):>7}", line) for line in chart.lines
-    ]
-    title = f"{chart.title}{' (log)' if chart.log else ''}" + (f"  at {label(at)}" if at is not None else "")
-    canvas.write(0, 0, fit(title, canvas.width), "title")
-    x, start = canvas.width, cell_len(title) + 2
-    for sample, name, value, line in reversed(parts):
-        size = cell_len(sample) + cell_len(name) + len(value)
-        if x - size < start:
-            break
-        x -= size
-        canvas.write(x, 0, sample, line.colour)
-        canvas.write(x + cell_len(sample), 0, name, "axis")
-        canvas.write(x + cell_len(sample) + cell_len(name), 0, value, "title")
-        x -= 2
-
-
-def _same(one: Chart, other: Chart) -> bool:
-    def facts(chart: Chart) -> list[object]:
-        lines = [[line.name, line.x, line.y, line.colour, line.dash, line.least, line.most] for line in chart.lines]
-        numbers = [chart.last, chart.smoothing, chart.cursor, chart.low, chart.high, chart.end]
-        return [lines, chart.title, chart.log, numbers]
-
-    return same(facts(one), facts(other))
+def _facts(chart: Chart) -> list[object]:
+    lines = [[line.name, line.x, line.y, line.colour, line.dash, line.least, line.most] for line in chart.lines]
+    options = (chart.title, chart.log, chart.last, chart.smoothing, chart.cursor, chart.low, chart.high)
+    return [lines, options, chart.end, chart.window, chart.unit]
