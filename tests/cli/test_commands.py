@@ -173,12 +173,14 @@ def test_runs_are_found_by_parts_of_their_names(tuilab: Tuilab) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error(tuilab: Tuilab) -> None:
-    done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m tuilab blocks | head -n 1"],
-        capture_output=True,
-        text=True,
+    with subprocess.Popen(
+        [sys.executable, "-m", "tuilab", "blocks"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=tuilab.environment(),
-        timeout=60,
-    )
-    assert done.stdout == "layers\n"
-    assert done.stderr == ""
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, errors = process.communicate(timeout=60)
+    assert errors == b""
+    assert process.returncode == 1

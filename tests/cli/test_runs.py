@@ -24,7 +24,7 @@ from tuilab.runs.notes import add_tags
 from tuilab.runs.table import read_rows
 
 EPOCH = {"loss": 0.4, "accuracy": 0.8, "val_loss": 0.5, "val_accuracy": 0.7}
-ENDLESS = ("train", "digits-mlp", "--epochs", "1000000", "--detach", "--json")
+ENDLESS = ("train", "digits-mlp", "--epochs", "100000", "--detach", "--json")
 
 
 def on_a_terminal(tuilab: Tuilab, *arguments: str, answer: str = "", **environment: str) -> tuple[int, str]:

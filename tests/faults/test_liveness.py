@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -46,7 +48,8 @@ def tell(run: RunDirectory, **facts: Any) -> None:
 
 def of(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     """Return what a lock file would say of a process."""
-    return {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+    facts = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return {"pid": process.pid, "started": int(facts[19]) / os.sysconf("SC_CLK_TCK")}
 
 
 def assert_dead(studio: Studio, run: RunDirectory) -> None:
@@ -87,6 +90,7 @@ def test_a_process_number_that_is_used_again_after_a_restart_of_the_machine(
 ) -> None:
     kill(owner_of(run).pid)
     tell(run, boot="another", **of(bystander))
+    assert not owner_of(run).may_live()
     assert_dead(studio, run)
     signal_worker(run, KILL)
     assert bystander.poll() is None

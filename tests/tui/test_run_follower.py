@@ -38,7 +38,7 @@ def followed(run: RunDirectory) -> Iterator[Follower]:
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Follower]:
     """Follows a run that a worker trains."""
-    with training(tmp_path, "live", "training.epochs=1000000") as run, followed(run) as follower:
+    with training(tmp_path, "live", "training.epochs=100000") as run, followed(run) as follower:
         wait(lambda: follower.snapshot.steerable and follower.snapshot.curves)
         yield follower
 

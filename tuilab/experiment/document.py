@@ -95,7 +95,7 @@ class Training(BaseModel):
 
     model_config = SETTINGS
 
-    epochs: int = Field(10, gt=0, description="Times that every training sample is seen.")
+    epochs: int = Field(10, gt=0, le=100_000, description="Times that every training sample is seen.")
     loss: Loss = Field(description="What training makes small.")
     optimizer: Optimizer = Field(Adam(), description="How gradients change parameters.")
     metrics: list[Metric] = Field([], max_length=50, description="What is measured beside the loss.")

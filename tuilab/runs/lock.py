@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ class Owner:
     """Names the time between two starts of the machine."""
     pid: int
     started: float
-    """When the process began, in seconds since 1970 by the clock of its machine."""
+    """When the process began, in seconds since the machine was started (elsewhere than on Linux: since 1970)."""
     trouble: str = ""
     """Why it cannot go on at the moment, where the database cannot be written."""
 
@@ -49,9 +50,8 @@ class Owner:
         return cls(platform.node(), _boot(), os.getpid(), _started(os.getpid()) or 0.0)
 
     def may_live(self) -> bool:
-        """Whether this machine has a process of this number that began at this time."""
-        started = _started(self.pid)
-        return started is not None and abs(started - self.started) < 2
+        """Whether this machine has a process of this number that began at this time, and was not restarted since."""
+        return self.boot == _boot() and self.started == _started(self.pid)
 
 
 class Lock:
@@ -155,14 +155,18 @@ def _read(descriptor: int) -> Owner | None:
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:  # not Linux
-        import psutil
-
-        return str(round(psutil.boot_time()))
+    except OSError:  # not Linux: the time at which a process began tells it from those before the restart
+        return ""
 
 
 def _started(pid: int) -> float | None:
     """Return when a process began; None where there is none, or only what its parent has not yet taken notice of."""
+    if sys.platform == "linux":  # by the clock that nobody sets
+        try:
+            facts = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            return None
+        return None if facts[0] in b"ZX" else int(facts[19]) / os.sysconf("SC_CLK_TCK")
     import psutil
 
     try:

@@ -95,7 +95,7 @@ async def test_without_runs_the_screen_says_what_to_do(tmp_path: Path) -> None:
 async def test_a_run_is_followed_while_it_trains(runs: Path) -> None:
     async with opened(runs, "runs") as (_, pilot):
         await until(pilot, on_screen(pilot, "third"))
-        with training(runs, "live", "training.epochs=400000") as run:
+        with training(runs, "live", "training.epochs=100000") as run:
             await until(pilot, on_screen(pilot, "live", "running", "1 running"))
             before = overview(run).status.epoch
             await until(pilot, lambda: f" {before}/" not in text_of(pilot) and "/400000" in text_of(pilot))
@@ -300,7 +300,7 @@ async def test_a_run_that_may_train_elsewhere_is_not_deleted(runs: Path) -> None
 
 
 async def test_stop_and_resume(runs: Path) -> None:
-    with training(runs, "live", "training.epochs=400000") as run:
+    with training(runs, "live", "training.epochs=100000") as run:
         async with opened(runs, "runs") as (lab, pilot):
 
             async def becomes(state: str) -> None:
