@@ -91,7 +91,8 @@ def our_step(batch: int) -> Callable[[], None]:
     def step() -> None:
         watched = trainer.step % every == 0
         trainer.network.clock.step = trainer.step
-        trainer.train_batch(*trainer.train.batch(trainer.step % len(trainer.train)), watched=watched)
+        watchers = [trainer.statistics] if watched else []
+        trainer.train_batch(*trainer.train.batch(trainer.step % len(trainer.train)), watchers=watchers)
         if watched:
             trainer.statistics.after_update()
 

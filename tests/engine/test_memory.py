@@ -52,7 +52,7 @@ def step(trainer: Trainer, index: int, watched: bool) -> None:
     network.clock.epoch, network.clock.step = 1, trainer.step
     x, labels = trainer.train.batch(index)
     with network.ops.quiet():
-        assert trainer.train_batch(x, labels, watched=watched)
+        assert trainer.train_batch(x, labels, watchers=[trainer.statistics] if watched else [])
         if watched:
             trainer.statistics.after_update()
 

@@ -277,7 +277,8 @@ def test_what_runs_in_a_step_never_waits_for_the_host(monkeypatch: pytest.Monkey
     for event in trainer.run():
         if isinstance(event, StepsDone):
             break
-    assert [step for step in reads if step % 5 != 4 and step != 10] == [1], "but for the statistics of the first step"
+    between = {step for step in reads if step % 5 != 4 and step != 10}
+    assert between == {0, 1}, "but for the statistics of the first step, before its update and after"
 
 
 def test_networks_of_one_process_do_not_disturb_each_other() -> None:

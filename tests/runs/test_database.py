@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 from tests.cli.conftest import Tuilab
 from tests.runs.recorded import epoch_done, new_run, recording, rows, steps_done
+from tuilab.engine.distributions import Distribution, LayerDistributions
 from tuilab.engine.events import LayersSeen, TrainingStarted
 from tuilab.engine.statistics import LayerState
 from tuilab.errors import StorageError, UsageError
@@ -34,6 +35,7 @@ from tuilab.runs.database import open_for_writing, reading, recover
 from tuilab.runs.directory import RunDirectory
 from tuilab.runs.reader import following
 
+DRAWN = (LayerDistributions(Distribution(-1.0, 2.0, (3, 0, 4)), None, Distribution(0.0, 0.0, (7,))),)
 Spoil = Callable[[Path], None]
 
 
@@ -44,7 +46,7 @@ def run(tmp_path: Path) -> RunDirectory:
     with recording(run) as recorder:
         recorder.record(TrainingStarted("cpu", 139, 4, 20, 200))
         for step in range(1, 201):
-            recorder.record(LayersSeen(1, step, (LayerState("a", 1.5, 2.5, 0.001, 0.1, 0.2, 0.0, None),)))
+            recorder.record(LayersSeen(1, step, (LayerState("a", 1.5, 2.5, 0.001, 0.1, 0.2, 0.0, None),), DRAWN))
             recorder.record(steps_done(step, [1 / step], accuracy=0.5))
         for epoch in range(1, 41):
             recorder.record(epoch_done(epoch, 5 * epoch, best=epoch == 7, accuracy=0.5, val_loss=1.5))
@@ -60,6 +62,11 @@ def read_everything(run: RunDirectory) -> list[Any]:
         names = reader.series()
         curves = [reader.curve(name) for name in names]
         levels = reader.levels()
+        for kind, (step, seen) in reader.distributions(0).items():
+            assert isinstance(kind, str)
+            assert isinstance(step, int)
+            assert np.isfinite(np.linspace(seen.least, seen.most, len(seen.counts) + 1)).all()
+            assert all(isinstance(count, int) for count in seen.counts)
         reader.first_look(), reader.layer_table(), reader.epochs(every=3), reader.messages(most=5)
         return [reader.status(), reader.epochs(), reader.messages(), reader.layers(), names, curves, levels]
 
@@ -552,7 +559,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The database of a short run."""
     run = new_run(tmp_path_factory.mktemp("intact"))
     with recording(run) as recorder:
-        recorder.record(LayersSeen(1, 1, (LayerState("a", 1.5, 2.5, 0.001, 0.1, 0.2, 0.0, None),)))
+        recorder.record(LayersSeen(1, 1, (LayerState("a", 1.5, 2.5, 0.001, 0.1, 0.2, 0.0, None),), DRAWN))
         for step in range(1, 60):
             recorder.record(steps_done(step, [1 / step], accuracy=0.5))
             recorder.record(epoch_done(step, step, best=step == 7, accuracy=0.5))

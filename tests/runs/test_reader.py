@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.runs.recorded import epoch_done, new_run, recording, steps_done
+from tuilab.engine.distributions import Distribution, LayerDistributions
 from tuilab.engine.events import LayersSeen
 from tuilab.engine.statistics import LayerState
 from tuilab.errors import UsageError
@@ -31,6 +32,7 @@ def run(tmp_path: Path) -> RunDirectory:
 def test_a_run_that_has_just_been_made(run: RunDirectory) -> None:
     with following(run) as reader:
         assert reader.status().experiment == "own"
+        assert reader.distributions(0) == {}
         assert reader.epochs() == reader.messages() == reader.layers() == reader.series() == []
         assert (reader.levels(), reader.first_look(), reader.layer_table().shape) == ({}, 0, (0, 10))
         curve = reader.curve("loss")
@@ -56,6 +58,37 @@ def test_only_what_is_new(run: RunDirectory) -> None:
         assert np.isnan(reader.layer_table()[:, 4:]).all()
         assert reader.first_look() == 1
         assert reader.levels()["loss"] == 0
+
+
+def test_the_newest_distributions_of_a_layer(run: RunDirectory) -> None:
+    state = (LayerState("a", *[1.0] * 7), LayerState("b", *[1.0] * 7))
+    first, second, third = (Distribution(-number, number, (1, 2, 3)) for number in (1.0, 2.0, 3.0))
+    with recording(run) as recorder, following(run) as reader:
+        for seen in (
+            LayersSeen(1, 1, state, (LayerDistributions(first, second, third), LayerDistributions(None, None, first))),
+            LayersSeen(1, 2, state),
+            LayersSeen(1, 3, state, (LayerDistributions(third, None, second), LayerDistributions(None, None, third))),
+        ):
+            recorder.record(seen)
+        recorder.write()
+        assert reader.distributions(0) == {"gradients": (1, second), "outputs": (3, second), "weights": (3, third)}
+        assert reader.distributions(1) == {"outputs": (3, third)}
+        assert reader.distributions(2) == {}
+        recorder.rewind({"series": {}, "looks": 0, "looks_level": 0}, [])
+        recorder.write()
+        assert reader.distributions(0) == {}
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "counts"),
+    [(2, 1, "[1]"), (-9e999, 1, "[1]"), (0, 9e999, "[1]"), (0, 1, "1"), (0, 1, "[-1]"), (0, 1, "[1.5]"), (0, 1, "[")],
+)
+def test_distributions_that_no_run_writes(run: RunDirectory, least: float, most: float, counts: str) -> None:
+    with recording(run) as recorder:
+        values = (0, "weights", 1, least, most, counts)
+        recorder.connection.execute("INSERT INTO distributions VALUES (?, ?, ?, ?, ?, ?)", values)
+    with pytest.raises(UsageError, match=r"metrics\.db"), following(run) as reader:
+        reader.distributions(0)
 
 
 def write(path: Path, steps: int) -> None:

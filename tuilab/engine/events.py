@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from tuilab.engine.distributions import LayerDistributions
 from tuilab.engine.statistics import LayerState
 
 Status: TypeAlias = Literal["finished", "stopped", "diverged"]
@@ -49,6 +50,8 @@ class LayersSeen:
     epoch: int
     step: int
     layers: tuple[LayerState, ...]
+    distributions: tuple[LayerDistributions, ...] = ()
+    """Of every layer, about once a second; otherwise empty."""
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 
 from tuilab.blocks.arrays import Array, HostArray
 from tuilab.blocks.samples import Data, Split
 from tuilab.engine.batches import Batches
 from tuilab.engine.device import Device
+from tuilab.engine.distributions import Distributions
 from tuilab.engine.divergence import all_finite, find_origin, find_overflow
-from tuilab.engine.events import EpochDone, Event, LayersSeen, Status, StepsDone, TrainingDone, TrainingStarted
+from tuilab.engine.events import (
+    EpochDone,
+    Event,
+    LayersSeen,
+    Status,
+    StepsDone,
+    TrainingDone,
+    TrainingStarted,
+)
 from tuilab.engine.measures import Measures, evaluate
 from tuilab.engine.monitor import Best, Patience
 from tuilab.engine.network import Network
@@ -51,6 +60,7 @@ class Trainer:
         )
         self.measures = Measures(ops, training.metrics, self.plan.outputs)
         self.statistics = Statistics(self.network)
+        self.distributions = Distributions(self.network)
         self.class_weights = self._class_weights()
         self.sample_weights: Array = ops.xp.empty(batch_size, dtype=training.dtype)
         self._check_monitors()
@@ -224,16 +234,24 @@ class Trainer:
         self.network.clock.epoch, self.network.clock.step = epoch, self.step
         last = (self.step + 1) % len(self.train) == 0
         self.statistics_due |= self.step % self.experiment.training.statistics_every == 0
-        updates, watched = self.updater.step, self.statistics_due
+        updates = self.updater.step
+        left = self.experiment.training.epochs * len(self.train) - self.step
+        drawn = self.statistics_due and (
+            self.step_by_step or left <= self.experiment.training.statistics_every or self.distributions.due()
+        )
+        watchers: list[Statistics | Distributions] = [self.statistics] if self.statistics_due else []
+        if drawn:
+            watchers.append(self.distributions)
         with self.device.ops.quiet():
-            if not self.train_batch(x, labels, read=last or self.step_by_step, watched=watched):
+            if not self.train_batch(x, labels, read=last or self.step_by_step, watchers=watchers):
                 self._diverge(x)
                 return
             updated = self.updater.step > updates  # not while gradients of several batches are gathered
-            states = self.statistics.after_update() if watched and updated else ()
+            states = self.statistics.after_update() if watchers and updated else ()
+            distributions = self.distributions.after_update() if states and drawn else ()
         if states:
             self.statistics_due = False
-            yield LayersSeen(epoch, self.step, states)
+            yield LayersSeen(epoch, self.step, states, distributions)
         due = self.step_by_step or perf_counter() - self._told >= SECONDS_BETWEEN_EVENTS
         if due and not last and not self._unread:
             yield self._steps_done(epoch)
@@ -281,9 +299,11 @@ class Trainer:
                     self._stop_reason += f": {find_origin(network, x, training=False)}"
                     return
 
-    def train_batch(self, x: Array, labels: Array, read: bool = False, watched: bool = False) -> bool:
+    def train_batch(
+        self, x: Array, labels: Array, read: bool = False, watchers: Sequence[Statistics | Distributions] = ()
+    ) -> bool:
         """Do one step on inputs (rows, *input shape) and their labels; returns False, and leaves the weights as they
-        are, where a loss that was read is not finite. `watched` prepares the statistics of this step."""
+        are, where a loss that was read is not finite. `watchers` look at the gradients."""
         network, ops = self.network, self.device.ops
         weights = None
         if self.class_weights is not None:
@@ -294,8 +314,8 @@ class Trainer:
             return False
         self.measures.add(network.step_loss, labels, predictions)
         network.backward(weights)
-        if watched:
-            self.statistics.before_update()
+        for watcher in watchers:
+            watcher.before_update()
         if self.updater.apply():
             network.apply_constraints()
         self.step += 1

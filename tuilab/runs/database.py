@@ -45,6 +45,10 @@ CREATE TABLE layers(
   update_ratio REAL, activation_mean REAL, activation_deviation REAL, dead REAL, saturated REAL,
   PRIMARY KEY (look, layer)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE distributions(
+  layer INTEGER NOT NULL, kind TEXT NOT NULL, step INTEGER NOT NULL, least REAL NOT NULL, most REAL NOT NULL,
+  counts TEXT NOT NULL, PRIMARY KEY (layer, kind)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE messages(
   id INTEGER PRIMARY KEY, time REAL NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL
 ) STRICT;
@@ -56,8 +60,9 @@ CREATE TABLE commands(
 """
 status: one row, JSON (status.py). series and bins: sums of consecutive values (series.py); `first` is the number of the
 first value in the bin, from 0, `step` the step of the last. layers: the statistics of every layer, `look` counts from
-0. epochs.results: JSON, null for NaN. messages: what happened, of kind state, command or checkpoint. commands: answers
-to what others asked for. Times are seconds since 1970.
+0. distributions: of every layer's weights, gradients and outputs, the newest; counts: JSON, a number for each bin.
+epochs.results: JSON, null for NaN. messages: what happened, of kind state, command or checkpoint. commands: answers to
+what others asked for. Times are seconds since 1970.
 """
 
 WITHOUT_WRITING = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)

@@ -19,6 +19,7 @@ from tuilab.text import clean_text
 
 if TYPE_CHECKING:
     from tuilab.blocks.arrays import HostArray
+    from tuilab.engine.distributions import Distribution
     from tuilab.runs.series import Curve
 
 SECONDS_TO_START = 10.0
@@ -124,6 +125,13 @@ class RunReader:
         columns = "look, layer, step, gradient_norm, weight_norm, update_ratio, activation_mean, activation_deviation"
         query = f"SELECT {columns}, dead, saturated FROM layers WHERE look > ? ORDER BY look, layer LIMIT ?"
         return np.array(self._rows(query, after_look, MOST_LAYER_ROWS).fetchall(), dtype=np.float64).reshape(-1, 10)
+
+    def distributions(self, layer: int) -> dict[str, tuple[int, Distribution]]:
+        """Return how the weights, gradients and outputs of a layer, numbered from 0, were distributed the last time,
+        each with its step; those that it has none of are left out."""
+        columns = "kind, step, least, most, counts"
+        rows = self._rows(f"SELECT {columns} FROM distributions WHERE layer = ? ORDER BY kind LIMIT 9", layer)
+        return {clean_text(kind): (int(step), _distribution(*facts)) for kind, step, *facts in rows}
 
     def first_look(self) -> int:
         """Return the first look at the layers after the very first one, or 0: it changes when looks are thinned."""
@@ -234,6 +242,17 @@ def try_overview(run: RunDirectory) -> Overview | str:
         return overview(run)
     except TuilabError as error:
         return str(error)
+
+
+def _distribution(least: Any, most: Any, text: str) -> Distribution:
+    from tuilab.engine.distributions import LARGEST, Distribution
+
+    counts = json.loads(text)
+    if not isinstance(counts, list) or not all(type(count) is int and 0 <= count < 2**53 for count in counts):
+        raise ValueError
+    if not -LARGEST <= float(least) <= float(most) <= LARGEST:
+        raise ValueError
+    return Distribution(float(least), float(most), tuple(counts))
 
 
 def _results(text: str) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from itertools import pairwise
@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from pydantic_core import to_json
 
+from tuilab.engine.distributions import LayerDistributions
 from tuilab.engine.events import EpochDone, Event, LayersSeen, StepsDone, TrainingStarted
 from tuilab.engine.statistics import LayerState
 from tuilab.errors import UsageError
@@ -42,6 +43,7 @@ Kind: TypeAlias = Literal["state", "command", "checkpoint"]
 
 BINS = "REPLACE INTO bins VALUES (?, ?, ?, ?, ?, ?, ?)"
 EPOCHS = "REPLACE INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?)"
+DISTRIBUTIONS = "REPLACE INTO distributions VALUES (?, ?, ?, ?, ?, ?)"
 LAYERS = "REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 LAYER_NUMBERS = attrgetter(*(column.name for column in fields(LayerState)[1:]))
 
@@ -180,6 +182,7 @@ class Recorder:
             self._add(BINS, series.unfinished())
         self.looks, self.looks_level = looks, max(looks_level, self.looks_level)
         self._add("DELETE FROM layers WHERE look >= ?", [(self.looks,)])
+        self._add("DELETE FROM distributions", [()])  # the next step brings them again
         self._add("DELETE FROM epochs", [()])
         self.update(**{"best": None, **self._epochs(history)})
 
@@ -201,6 +204,8 @@ class Recorder:
         for seen in kinds[LayersSeen]:
             self._layers(seen)
             changes["layers"] = [layer.name for layer in seen.layers]
+            for index, layer in enumerate(seen.distributions):
+                self._add(DISTRIBUTIONS, list(_distributions(seen.step, index, layer)))
         changes |= self._epochs(kinds[EpochDone])
         if kinds[StepsDone]:
             changes |= self._steps(kinds[StepsDone])
@@ -291,6 +296,13 @@ class Recorder:
             (look,) = self.connection.execute("SELECT min(look) FROM layers WHERE look > 0").fetchone()
             if look is not None:
                 self.looks_level = (look & -look).bit_length() - 1
+
+
+def _distributions(step: int, index: int, layer: LayerDistributions) -> Iterator[tuple[Any, ...]]:
+    """Give what the table distributions is to hold of one layer."""
+    for kind, found in vars(layer).items():
+        if found is not None:
+            yield index, kind, step, found.least, found.most, to_json(found.counts).decode()
 
 
 def _steps_of(event: StepsDone) -> range:

@@ -181,8 +181,8 @@ async def test_a_typed_learning_rate_and_number_of_epochs_reach_the_worker(tmp_p
         await until(pilot, lambda: rate_of(lab) == pytest.approx(0.03))
         await pilot.press("plus")
         await until(pilot, on_screen(pilot, "Epochs in all", "100000 are planned"))
-        await pilot.press(*["backspace"] * 6, *"200000", "enter")
-        await until(pilot, on_screen(pilot, "/200000"))
+        await pilot.press(*["backspace"] * 6, *"50000", "enter")
+        await until(pilot, on_screen(pilot, "/50000"))
 
 
 async def test_a_command_that_is_refused_is_told_in_a_toast(tmp_path: Path) -> None:
@@ -372,25 +372,25 @@ async def test_a_layer_is_shown_large_with_its_weights(runs: Path) -> None:
     async with watching(runs, "digits") as (lab, pilot):
         await until(pilot, on_screen(pilot, "dense_2"))
         await pilot.press("tab", "tab", "down", "enter")
-        await until(
-            pilot, on_screen(pilot, "2 of 3", "dense_2", "✓ ok", "update / weight", "dense_2/kernel at step 123")
-        )
+        await until(pilot, on_screen(pilot, "2 of 3", "dense_2", "✓ ok", "update / weight"))
+        await until(pilot, on_screen(pilot, *(f"{kind} at step 121" for kind in ("weights", "gradients", "outputs"))))
         assert isinstance(lab.screen, LayerScreen)
         chart = next(iter(lab.screen._charts.values()))
         gradients = shown(lab).layers.get("gradient_norm")[1]
         assert np.array_equal(chart.chart.lines[0].y, gradients)
         await pilot.press("down")
-        await until(pilot, on_screen(pilot, "3 of 3", "dense_3/kernel"))
+        await until(pilot, on_screen(pilot, "3 of 3", "weights at step 121"))
         await pilot.press("escape")
         await until(pilot, on_screen(pilot, "layer × time"))
 
 
-async def test_a_layer_of_a_run_without_checkpoints_is_shown_all_the_same(runs: Path) -> None:
-    shutil.rmtree(runs / "digits" / "checkpoints")
+async def test_a_layer_whose_distributions_were_not_recorded_is_shown_all_the_same(runs: Path) -> None:
+    with closing(sqlite3.connect(runs / "digits" / FILE)) as connection, connection:
+        connection.execute("DELETE FROM distributions")
     async with watching(runs, "digits") as (_, pilot):
         await until(pilot, on_screen(pilot, "dense_2"))
         await pilot.press("tab", "tab", "enter")
-        await until(pilot, on_screen(pilot, "1 of 3", "has no checkpoint"))
+        await until(pilot, on_screen(pilot, "1 of 3", "weights: nothing recorded"))
 
 
 async def test_tab_brings_one_panel_after_the_other_forward_where_there_is_little_room(runs: Path) -> None:

@@ -30,6 +30,8 @@ LEAST_PLOT = 8
 """Cells of a plot below which the axis is left out."""
 ROWS_PER_LEGEND = 6
 """Rows of a chart for every row of its legend."""
+FLAT = 1e-4
+"""Part of the numbers below which their differences are not drawn large: no label could tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def draw_line_chart(chart: Chart, width: int, height: int) -> Canvas:
         Entry(SAMPLES[line.dash], line.name, label(value), line.colour)
         for line, value in zip(chart.lines, chart.values(), strict=True)
     ]
-    legend = lay_out(chart.heading(), entries, width, max(height // ROWS_PER_LEGEND, 1) if height >= 4 else 0)
+    legend = lay_out(chart.heading(), entries, width, max(height // ROWS_PER_LEGEND, 1) if height >= 3 else 0)
     top = len(legend.lines)
     left = LABEL if width >= LABEL + LEAST_PLOT else 0
     bottom = 1 if height >= 6 else 0
@@ -227,6 +229,9 @@ def _y_scale(chart: Chart, shown: Sequence[Columns]) -> Scale | None:
     values = np.concatenate([np.zeros(0), *(side for points in shown for side in (points.least, points.most))])
     if not len(values):
         return None
+    finite = values[np.isfinite(values)]
+    if not chart.log and finite.size and finite.max() / 2 - finite.min() / 2 < FLAT / 2 * np.abs(finite).max():
+        values = finite[:1]
     exact = scale_of(values, chart.log, chart.low, chart.high)
     wider = exact.rounded()
     low = wider.low if chart.low is None else exact.low
