@@ -17,7 +17,7 @@ from tuilab.tui.forms.form import FieldInput, FormLines
 from tuilab.tui.forms.lines import Lines
 from tuilab.tui.forms.pick import PickScreen
 from tuilab.tui.screens.build import BuildScreen
-from tuilab.tui.screens.build_dialogs import AskScreen
+from tuilab.tui.screens.build_dialogs import AskScreen, FileScreen
 from tuilab.tui.screens.build_settings import SettingLines
 from tuilab.tui.screens.build_stack import StackLines
 from tuilab.tui.widgets.key_bar import KeyBar
@@ -401,6 +401,36 @@ async def test_unsaved_changes_are_asked_for(folders: Path) -> None:
         await driver.pick("xor-mlp")
         assert driver.draft.name == "xor-mlp"
         assert "# few" not in (folders / "mine.toml").read_text()
+
+
+async def test_what_was_to_come_comes_after_saving_under_a_new_name(folders: Path) -> None:
+    async with lab() as driver:
+        await driver.press("d", "l", "enter")
+        assert isinstance(driver.app.screen, FileScreen)
+        (folders / "taken.toml").write_text("# theirs")
+        await driver.press("ctrl+u")
+        await driver.type("taken.toml")
+        await driver.press("enter", "down", "enter", "ctrl+u")  # under another name
+        await driver.type("other")
+        await driver.press("enter")
+        await driver.pick("xor-mlp")
+        assert driver.draft.name == "xor-mlp"
+        assert (folders / "taken.toml").read_text() == "# theirs"
+        assert "digits-mlp" in (folders / "other.toml").read_text()
+
+
+async def test_a_search_that_finds_nothing_says_so() -> None:
+    async with lab() as driver:
+        before = driver.layers
+        await driver.press("a")
+        await driver.type("no such layer")
+        assert driver.app.screen.query_one(".dialog").border_subtitle == "nothing fits"
+        await driver.press("enter")
+        assert isinstance(driver.app.screen, PickScreen)
+        await driver.press("ctrl+u")
+        assert not driver.app.screen.query_one(".dialog").border_subtitle
+        await driver.press("escape")
+        assert driver.layers == before
 
 
 async def test_a_file_that_somebody_else_has_changed_is_not_overwritten(folders: Path) -> None:

@@ -115,6 +115,7 @@ class PickScreen(ModalScreen[str | None]):
 
     def _search(self, words: str) -> None:
         self.lines.choices = found(self.choices, words)
+        self.query_one(".dialog").border_subtitle = "" if self.lines.choices else "nothing fits"
         self.lines.cursor = 0
         self.lines.renew()
         self._explain()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -18,6 +19,7 @@ from tuilab.tui.forms.lines import Lines
 from tuilab.tui.forms.pick import ChoiceLines
 
 MOST_FILES = 500
+FILES_SHOWN = 14
 
 
 class AskScreen(ModalScreen[str | None]):
@@ -101,9 +103,11 @@ class FileScreen(ModalScreen[Path | None]):
         Binding("tab", "take", "complete", id="file.complete", priority=True),
     ]
     CSS = """
-    FileScreen .dialog { width: 72; max-width: 96%; height: 80%; max-height: 24; }
+    FileScreen { align: center top; }
+    FileScreen .dialog { width: 72; max-width: 96%; margin-top: 2; }
     FileScreen Input { background: $panel; }
     FileScreen ChoiceLines { margin-top: 1; }
+    FileScreen #file-hint { margin-top: 1; width: 1fr; color: $text-muted; }
     """
     help_text = "Type a path, or choose a file with the arrows; tab takes it into the line, enter opens or saves."
 
@@ -118,6 +122,8 @@ class FileScreen(ModalScreen[Path | None]):
             yield Label(self.question, classes="dialog-title", markup=False)
             yield Input(self.value, compact=True)
             yield FileLines([])
+            hint = Text(f"tab complete   ⏎ done   esc cancel   paths from {shown_folder()}", no_wrap=True)
+            yield Label(hint, id="file-hint")
 
     def on_mount(self) -> None:
         self._list(self.value)
@@ -129,6 +135,8 @@ class FileScreen(ModalScreen[Path | None]):
         self.files = files_like(typed)
         self.lines.choices = [Choice(name) for name in self.files]
         self.lines.cursor = 0
+        self.lines.display = bool(self.files)
+        self.lines.styles.height = min(len(self.files), FILES_SHOWN)
         self.chosen = False
         self.lines.renew()
 
@@ -172,6 +180,12 @@ class FileScreen(ModalScreen[Path | None]):
 
     def action_leave(self) -> None:
         self.dismiss(None)
+
+
+def shown_folder() -> str:
+    """Return the folder from which paths begin, as people write it."""
+    folder, home = os.getcwd(), os.path.expanduser("~")
+    return clean_text("~" + folder.removeprefix(home) if folder.startswith(home + os.sep) else folder, 200)
 
 
 def files_like(typed: str) -> list[str]:

@@ -99,40 +99,43 @@ class DraftScreen(LabScreen):
 
     # Saving
 
-    def action_save(self) -> None:
+    def action_save(self, then: Callable[[], object] | None = None) -> None:
         if self.session.draft.path is None:
-            self.action_save_as()
+            self.action_save_as(then)
         else:
-            self._save(None)
+            self._save(None, then)
 
-    def action_save_as(self) -> None:
+    def action_save_as(self, then: Callable[[], object] | None = None) -> None:
         draft = self.session.draft
         value = str(draft.path) if draft.path else f"{draft.name}.toml"
-        self.app.push_screen(FileScreen("Save as", value), self._save_as)
+        self.app.push_screen(FileScreen("Save as", value), partial(self._save_as, then))
 
-    def _save_as(self, path: Path | None) -> None:
+    def _save_as(self, then: Callable[[], object] | None, path: Path | None) -> None:
         if path is not None:
-            self._save(path if path.suffix else path.with_suffix(".toml"))
+            self._save(path if path.suffix else path.with_suffix(".toml"), then)
 
-    def _save(self, path: Path | None, overwrite: bool = False) -> None:
+    def _save(self, path: Path | None, then: Callable[[], object] | None = None, overwrite: bool = False) -> None:
+        """Save, and go on with what was to come afterwards."""
         draft = self.session.draft
         try:
             draft.save(path, overwrite)
         except OnDisk as error:
             answers = {"overwrite": "Overwrite it", "other": "Save under another name", "cancel": "Do not save"}
-            self.app.push_screen(AskScreen(str(error), answers), partial(self._conflict, path))
+            self.app.push_screen(AskScreen(str(error), answers), partial(self._conflict, path, then))
             return
         except TuilabError as error:
             self.lab.say(str(error), "error")
             return
         self.lab.say(f"saved in {draft.path}")
         self.show_draft()
+        if then is not None:
+            then()
 
-    def _conflict(self, path: Path | None, answer: str | None) -> None:
+    def _conflict(self, path: Path | None, then: Callable[[], object] | None, answer: str | None) -> None:
         if answer == "overwrite":
-            self._save(path, overwrite=True)
+            self._save(path, then, overwrite=True)
         elif answer == "other":
-            self.action_save_as()
+            self.action_save_as(then)
 
     # Opening
 
@@ -174,9 +177,7 @@ class DraftScreen(LabScreen):
         if answer == "discard":
             then()
         elif answer == "save":
-            self.action_save()
-            if not self.session.draft.modified:
-                then()
+            self.action_save(then)
 
     # Safe from a crash
 
