@@ -34,6 +34,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "layer reshape": {"target_shape": (2, 2)},
     "layer dropout": {"rate": 0.5},
     "layer gaussian_noise": {"stddev": 0.1},
+    "layer repeat": {"layers": (Dense(units=3),)},
+    "layer residual": {"layers": (Dense(units=3),)},
     "schedule step": {"boundaries": [10], "values": [0.1, 0.01]},
 }
 

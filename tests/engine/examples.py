@@ -132,5 +132,24 @@ EVERY_LAYER: list[dict[str, Any]] = [
     {"type": "batch_normalization"},
     {"type": "activation", "activation": "tanh"},
     {"type": "dropout", "rate": 0.3},
-    {"type": "dense", "units": 3, "activation": "softmax"},
+    {
+        "type": "repeat",
+        "times": 2,
+        "layers": [
+            {
+                "type": "residual",
+                "layers": [
+                    {"type": "dense", "units": 7, "activation": "tanh", "kernel_regularizer": "l2"},
+                    {"type": "residual", "layers": [{"type": "reshape", "target_shape": [7, 1]}, {"type": "flatten"}]},
+                    {"type": "dense", "units": 7, "activation": "softplus"},
+                ],
+            }
+        ],
+    },
+    {
+        "type": "residual",
+        "layers": [{"type": "dense", "units": 4, "activation": "tanh"}, {"type": "dropout", "rate": 0.1}],
+        "projection": [{"type": "reshape", "target_shape": [7]}, {"type": "dense", "units": 4, "activation": "elu"}],
+    },
+    {"type": "repeat", "layers": [{"type": "dense", "units": 3, "activation": "softmax"}]},
 ]

@@ -144,11 +144,11 @@ def test_every_layer_against_numpy(dtype: str) -> None:
             before = entry.value.copy()
             entry.value[...] += update
             parts = [entry.gradient, entry.value, entry.value - before]
-            expected.setdefault(network.plan.layers[entry.layer].name, []).append([part.reshape(-1) for part in parts])
+            expected.setdefault(network.plan.leaves[entry.layer].name, []).append([part.reshape(-1) for part in parts])
     states = statistics.after_update()
-    assert [state.name for state in states] == [layer.name for layer in network.plan.layers]
+    assert [state.name for state in states] == [layer.name for layer in network.plan.leaves]
     for state in states:
-        assert (state.activation_mean is not None) == state.name.startswith(("dense", "activation"))
+        assert (state.activation_mean is not None) == state.name.rpartition("/")[2].startswith(("dense", "activation"))
         if state.name not in expected:
             assert state.gradient_norm is state.weight_norm is state.update_ratio is None
             continue

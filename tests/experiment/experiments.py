@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from tuilab.blocks.block import Block
 from tuilab.blocks.constraints import NormConstraint
 from tuilab.blocks.layers import Layer
+from tuilab.blocks.layers.containers import Container, Residual
 from tuilab.blocks.schedules import Step
 from tuilab.experiment.document import DataSettings, Experiment, Training
 
@@ -31,7 +32,20 @@ activation = "softmax"
 loss = "categorical_crossentropy"
 """
 
+
+@st.composite
+def layers_inside(draw: st.DrawFn, deeper: bool = True) -> list[Layer]:
+    """Draw the layers of a container; one of them may be a container as well."""
+    blocks = [layer for layer in Layer.registry.values() if not issubclass(layer, Container)]
+    layers = [draw(settings_of(block)) for block in draw(st.lists(st.sampled_from(blocks), min_size=1, max_size=3))]
+    if deeper and draw(st.booleans()):
+        layers.append(Residual(layers=draw(layers_inside(deeper=False))))
+    return layers
+
+
 BY_HAND: dict[tuple[type[BaseModel], str], st.SearchStrategy[Any]] = {
+    (Container, "layers"): layers_inside(),
+    (Container, "projection"): layers_inside(deeper=False),
     (Layer, "name"): st.from_regex(r"[A-Za-z0-9_.-]{1,60}", fullmatch=True),
     (NormConstraint, "axis"): st.integers(-3, 3) | st.lists(st.integers(0, 3), min_size=1, max_size=3),
     (Step, "boundaries"): st.sets(st.integers(0, 10**9), min_size=2, max_size=2).map(sorted),

@@ -42,7 +42,7 @@ def assert_complete(model: BaseModel, table: dict[str, Any]) -> None:
             assert name not in table
         elif isinstance(value, BaseModel):
             assert_complete(value, table[name])
-        elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], BaseModel):
             for item, written in zip(value, table[name], strict=True):
                 assert_complete(item, written)
         else:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuilab.cli.options import DataDir, Json, Model, Set, complete_model
 from tuilab.cli.output import memory, message, print_json, print_table, shape
+
+if TYPE_CHECKING:
+    from tuilab.experiment.plan import PlannedLayer
 
 
 def summary(model: Model, settings: Set = None, as_json: Json = False) -> None:
@@ -21,27 +25,41 @@ def summary(model: Model, settings: Set = None, as_json: Json = False) -> None:
     planned = plan(experiment, describe(experiment.data))
     needed = memory_bytes(planned, experiment)
     if as_json:
-        layers = [
-            {
-                "name": layer.name,
-                "type": layer.layer.type_name(),
-                "output_shape": list(layer.output_shape),
-                "parameters": layer.parameter_count,
-            }
-            for layer in planned.layers
-        ]
+        layers = [_facts(layer) for layer in planned.layers]
         totals = {"parameters": planned.parameter_count, "trainable": planned.trainable_count}
         print_json({"name": experiment.name, **totals, "memory_bytes": needed, "layers": layers})
         return
     rows = [["0", "input", "", shape(planned.input_shape), ""]]
-    for index, layer in enumerate(planned.layers, start=1):
+    for number, name, layer in _numbered(planned.layers):
         count = f"{layer.parameter_count:,}" if layer.parameter_count else ""
-        rows.append([str(index), layer.name, short(layer.layer), shape(layer.output_shape), count])
+        rows.append([number, name, short(layer.layer), shape(layer.output_shape), count])
     print_table(["#", "name", "layer", "output", "parameters"], rows, right=[0, 3, 4])
     batch = experiment.data.batch_size
     print(f"\n{planned.parameter_count:,} parameters, {planned.trainable_count:,} of them trainable")
     print(f"{memory(needed)} of memory to train at batch size {batch}")
     print(f"{sum(layer.layer.multiply_adds(layer.input_shape) for layer in planned.layers):,} multiply-adds a sample")
+
+
+def _facts(layer: PlannedLayer) -> dict[str, Any]:
+    """Return what is known of a layer, and of those inside it."""
+    facts = {
+        "name": layer.name,
+        "type": layer.layer.type_name(),
+        "output_shape": list(layer.output_shape),
+        "parameters": layer.parameter_count,
+    }
+    inside = [_facts(inner) for branch in layer.branches for inner in branch]
+    return {**facts, "layers": inside} if inside else facts
+
+
+def _numbered(
+    layers: Sequence[PlannedLayer], around: str = "", name: str = "", indent: str = ""
+) -> Iterator[tuple[str, str, PlannedLayer]]:
+    """Yield number, name and layer, those inside others after them, indented: 1, 2, 2.1, 2.2, 3."""
+    for index, layer in enumerate(layers, start=1):
+        yield f"{around}{index}", indent + layer.name.removeprefix(name), layer
+        inside = [inner for branch in layer.branches for inner in branch]
+        yield from _numbered(inside, f"{around}{index}.", f"{layer.name}/", f"{indent}  ")
 
 
 def check(model: Model, settings: Set = None, data_dir: DataDir = None, as_json: Json = False) -> None:

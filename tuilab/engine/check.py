@@ -83,7 +83,7 @@ def _check(network: Network, entry: Entry, places: HostArray, gradients: Array, 
             pairs.append((float(gradients[place]), slope))
     largest = max((max(abs(ours), abs(theirs)) for ours, theirs in pairs), default=0.0)
     difference = max((abs(ours - theirs) for ours, theirs in pairs), default=0.0)
-    name = network.plan.layers[entry.layer].name
+    name = network.plan.leaves[entry.layer].name
     return Checked(name, entry.parameter.name, len(pairs), kinks, difference / max(largest, smallest))
 
 

@@ -35,12 +35,14 @@ def find_origin(network: Network, x: Array, training: bool) -> str:
     if overflow:
         return overflow
     network.penalty[...] = 0
-    for index, bound in enumerate(network.layers):
-        x = bound.forward(x, training)
-        if not all_finite(ops, x):
-            return f"the output of {_place(network, index)} is not finite"
+    place = "the inputs"
+    places = {id(bound): _place(network, index) for index, bound in enumerate(network.layers)}
+    for bound, y in network.chain.trace(x, training):
+        place = places.get(id(bound), place)
+        if not all_finite(ops, y):
+            return f"the output of {place} is not finite"
         if not all_finite(ops, network.penalty):
-            return f"the activity penalty of {_place(network, index)} is not finite"
+            return f"the activity penalty of {place} is not finite"
     for entry in network.arena.entries:
         if entry.parameter.regularizer is not None:
             entry.parameter.regularizer.add_penalty(ops, entry.value, network.penalty)
@@ -50,4 +52,5 @@ def find_origin(network: Network, x: Array, training: bool) -> str:
 
 
 def _place(network: Network, index: int) -> str:
-    return f"{network.plan.layers[index].name} (layers[{index}])"
+    leaf = network.plan.leaves[index]
+    return f"{leaf.name} ({leaf.place})"

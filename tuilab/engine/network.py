@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tuilab.blocks.activations import Activation
 from tuilab.blocks.arrays import Array, Clock, Ops, Shape, Stream
+from tuilab.blocks.layers.chain import BoundChain
 from tuilab.blocks.layers.layer import BoundLayer, Site
 from tuilab.blocks.losses import Loss
 from tuilab.blocks.regularizers import Regularizer
 from tuilab.engine.arena import Arena
 from tuilab.engine.targets import TargetEncoder
-from tuilab.experiment.plan import Plan
+from tuilab.experiment.plan import Plan, PlannedLayer, in_line, largest_inputs
 
 
 class Network:
@@ -30,7 +31,7 @@ class Network:
         self.dtype = dtype
         self.seed = seed
         self.clock = Clock()
-        self.arena = Arena(ops, plan.layers, dtype, seed)
+        self.arena = Arena(ops, plan.leaves, dtype, seed)
         self.encoder = TargetEncoder(ops, loss, plan.outputs, batch_size, dtype)
         self.output_activation: Activation | None = plan.layers[-1].layer.output_activation() if plan.fused else None
         units = plan.outputs.units
@@ -46,40 +47,63 @@ class Network:
         ]
         self.last_logits: Array = self.output_gradient[:0]
         self.last_target: Array = self.output_gradient[:0]
-        self.layers = self._bind()
+        self._index = {leaf.name: index for index, leaf in enumerate(plan.leaves)}
+        self._buffers = [
+            [xp.empty(batch_size * size, dtype=dtype) for _ in range(2)] for size in largest_inputs(plan.layers)
+        ]
+        bound: dict[int, BoundLayer] = {}
+        self.chain = self._bind(plan.layers, 0, None, False, bound)
+        self.layers = [bound[index] for index in range(len(bound))]
+        """Those that contain none, in the order of `plan.leaves`."""
 
-    def _bind(self) -> list[BoundLayer]:
-        """Bind from the last layer to the first. Two buffers hold all gradients between layers: a layer reads one and
-        writes the other."""
-        planned = self.plan.layers
-        largest = max(math.prod(layer.input_shape) for layer in planned)
-        buffers = [self.ops.xp.empty((self.batch_size, largest), dtype=self.dtype).reshape(-1) for _ in range(2)]
+    def _bind(
+        self, layers: Sequence[PlannedLayer], depth: int, into: Array | None, read: bool, found: dict[int, BoundLayer]
+    ) -> BoundChain:
+        """Bind layers one after another, `depth` deep inside others, from the last to the first.
+
+        Two buffers for every depth hold the gradients between layers: a layer reads one and writes the other, and the
+        first writes into `into` where that is given. `read`: whether anybody reads the gradient of the first's inputs.
+        """
+        planned, buffers, current = in_line(layers), self._buffers[depth], 0
         learning = [index for index, layer in enumerate(planned) if layer.trainable_count]
-        first_learning = learning[0] if learning else len(planned)
+        first_learning = -1 if read else min(learning, default=len(planned))
         bound: list[BoundLayer] = []
-        read = 0
         for index in reversed(range(len(planned))):
-            layer = planned[index].layer
-            if index == len(planned) - 1 and self.output_activation is not None:
-                layer = layer.without_activation()
-            entries = self.arena.of_layer(index)
-            site = Site(
-                ops=self.ops,
-                dtype=self.dtype,
-                batch_size=self.batch_size,
-                input_shape=planned[index].input_shape,
-                values={entry.parameter.name: entry.value for entry in entries},
-                gradients={entry.parameter.name: entry.gradient for entry in entries if entry.gradient is not None},
-                input_gradient=self._view(buffers[1 - read], planned[index].input_shape)
-                if index > first_learning
-                else None,
-                penalty=self.penalty,
-                stream=self._streams_of(index),
-            )
-            bound.append(layer.bind(site))
+            one, place = planned[index], None
+            if index > first_learning:
+                place = into if index == 0 and into is not None else self._view(buffers[1 - current], one.input_shape)
+            bound.append(self._bind_one(one, depth, place, found))
             if not bound[-1].passes_gradient:
-                read = 1 - read
-        return bound[::-1]
+                current = 1 - current
+        return BoundChain(self.ops, bound[::-1], into)
+
+    def _bind_one(
+        self, planned: PlannedLayer, depth: int, input_gradient: Array | None, found: dict[int, BoundLayer]
+    ) -> BoundLayer:
+        layer = planned.layer
+        if planned is self.plan.leaves[-1] and self.output_activation is not None:
+            layer = layer.without_activation()
+        index = self._index.get(planned.name)
+        entries = [] if index is None else self.arena.of_layer(index)
+        site = Site(
+            ops=self.ops,
+            dtype=self.dtype,
+            batch_size=self.batch_size,
+            input_shape=planned.input_shape,
+            values={entry.parameter.name: entry.value for entry in entries},
+            gradients={entry.parameter.name: entry.gradient for entry in entries if entry.gradient is not None},
+            input_gradient=input_gradient,
+            penalty=self.penalty,
+            stream=self._streams_of(index or 0),
+        )
+        if index is not None:
+            found[index] = bound = layer.bind(site)
+            return bound
+        chains: list[BoundChain] = []
+        for branch in planned.branches:
+            into = None if chains else input_gradient  # the first branch may use the layer's own place
+            chains.append(self._bind(branch, depth + 1, into, input_gradient is not None, found))
+        return layer.join(site, chains)
 
     def _view(self, buffer: Array, shape: Shape) -> Array:
         return buffer[: self.batch_size * math.prod(shape)].reshape(self.batch_size, *shape)
@@ -89,13 +113,7 @@ class Network:
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the predictions for x: (rows, *input shape) → (rows, units); valid until the next call."""
-        y = self._run(x, training)
-        return self._activated(y)
-
-    def _run(self, x: Array, training: bool) -> Array:
-        for layer in self.layers:
-            x = layer.forward(x, training)
-        return x
+        return self._activated(self.chain.forward(x, training))
 
     def _activated(self, y: Array) -> Array:
         if self.output_activation is None:
@@ -109,7 +127,7 @@ class Network:
         `step_loss`. `weights`, (rows,), multiply the samples' losses. Returns the predictions."""
         xp, rows = self.ops.xp, x.shape[0]
         self.penalty[...] = 0
-        y = self._run(x, training)
+        y = self.chain.forward(x, training)
         predictions, target, losses = self._activated(y), self.encoder.encode(labels), self.sample_losses[:rows]
         if self.output_activation is None:
             self.loss.forward(self.ops, target, predictions, out=losses)
@@ -137,11 +155,7 @@ class Network:
         if weights is not None:
             xp.multiply(gradient, weights.reshape(-1, 1), out=gradient)
         xp.multiply(gradient, 1 / rows, out=gradient)
-        dy: Array | None = gradient
-        for layer in reversed(self.layers):
-            if dy is None:
-                break
-            dy = layer.backward(dy)
+        self.chain.backward(gradient)
         for regularizer, value, value_gradient in self.regularized:
             if value_gradient is not None:
                 regularizer.add_gradient(self.ops, value, value_gradient)
@@ -157,4 +171,4 @@ class Network:
         given, a flat array laid out like the arena's."""
         for entry in self.arena.entries:
             value = entry.value if values is None else values[entry.place].reshape(entry.parameter.shape)
-            yield f"{self.plan.layers[entry.layer].name}/{entry.parameter.name}", value
+            yield f"{self.plan.leaves[entry.layer].name}/{entry.parameter.name}", value

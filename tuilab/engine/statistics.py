@@ -85,7 +85,7 @@ class Statistics:
                 name, gradient, weight, update / weight if update is not None and weight else None, *units
             )
 
-        names = [layer.name for layer in network.plan.layers]
+        names = [layer.name for layer in network.plan.leaves]
         return tuple(map(state, names, facts, written))
 
     def _write_norms(self, flat: Array, column: int) -> None:

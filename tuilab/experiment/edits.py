@@ -22,6 +22,7 @@ FIRST_VALUES: dict[str, Any] = {
     "boundaries": [1000],
     "filters": 32,
     "kernel_size": 3,
+    "layers": [{"type": "activation", "activation": "relu"}],
     "loss": "categorical_crossentropy",
     "pool_size": 2,
     "rate": 0.2,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tuilab.blocks.activations import Activation
 from tuilab.blocks.arrays import Shape
 from tuilab.blocks.datasets import DataInfo
+from tuilab.blocks.layers import Layer
+from tuilab.blocks.layers.containers import Repeat
 from tuilab.blocks.losses import CosineSimilarity
 from tuilab.blocks.metrics import TopK
 from tuilab.errors import Problem
@@ -22,9 +26,17 @@ MOST_UNKNOWN = 10
 """Wrong class names told at once."""
 
 
+def last_layer(experiment: Experiment) -> tuple[str, Layer]:
+    """Return the layer that the network's outputs come from, and its place; inside others where these only group it."""
+    place, layer = f"layers[{len(experiment.layers) - 1}]", experiment.layers[-1]
+    while isinstance(layer, Repeat):
+        place, layer = f"{place}.layers[{len(layer.layers) - 1}]", layer.layers[-1]
+    return place, layer
+
+
 def last_activation(experiment: Experiment) -> Activation | None:
     """Return the function that the network's outputs come from, None where the last layer has none."""
-    activation = getattr(experiment.layers[-1], "activation", None)
+    activation = getattr(last_layer(experiment)[1], "activation", None)
     return activation if isinstance(activation, Activation) else None
 
 
@@ -35,7 +47,7 @@ def output_problems(experiment: Experiment, info: DataInfo, shape: Shape) -> lis
         return problems + _unit_problems(experiment, info, shape[0])
     written = " × ".join(map(str, shape))
     message = f"the output has the shape {written}, one vector is needed: add a flatten layer before the dense layers"
-    return [*problems, Problem(f"layers[{len(experiment.layers) - 1}]", message)]
+    return [*problems, Problem(last_layer(experiment)[0], message)]
 
 
 def _loss_problems(experiment: Experiment, info: DataInfo) -> list[Problem]:
@@ -69,11 +81,11 @@ def _unit_problems(experiment: Experiment, info: DataInfo, units: int) -> list[P
             "multi_label": f"the data has {len(info.classes)} labels",
             "regression": f"the data has {info.targets} value{'s' * (info.targets > 1)} to predict",
         }[info.task]
-        layer = _layer_with_units(experiment)
+        layer = _layer_with_units(experiment.layers)
         if layer is None:
-            place, remedy = f"layers[{len(experiment.layers) - 1}]", "end with a dense layer of"
+            place, remedy = last_layer(experiment)[0], "end with a dense layer of"
         else:
-            place, remedy = f"layers[{layer}].units", "set"
+            place, remedy = f"{layer}.units", "set"
         return [Problem(place, f"{what}, the output has {units}: {remedy} units = {wanted[0]}")]
     if info.task == "binary" and loss.targets == "labels" and units == 1:
         message = f"{loss.type_name()} needs one unit a class: set units = 2, or use {ADVICE['binary']}"
@@ -84,16 +96,18 @@ def _unit_problems(experiment: Experiment, info: DataInfo, units: int) -> list[P
 
 
 def _activation_place(experiment: Experiment) -> str:
-    place = f"layers[{len(experiment.layers) - 1}]"
-    return place + ".activation" if "activation" in type(experiment.layers[-1]).model_fields else place
+    place, layer = last_layer(experiment)
+    return place + ".activation" if "activation" in type(layer).model_fields else place
 
 
-def _layer_with_units(experiment: Experiment) -> int | None:
+def _layer_with_units(layers: Sequence[Layer], here: str = "layers") -> str | None:
     """Return the place of the layer that sets how many outputs there are."""
-    for index in reversed(range(len(experiment.layers))):
-        layer = experiment.layers[index]
+    for index in reversed(range(len(layers))):
+        layer, place = layers[index], f"{here}[{index}]"
         if "units" in type(layer).model_fields:
-            return index
+            return place
+        if isinstance(layer, Repeat):
+            return _layer_with_units(layer.layers, f"{place}.layers")
         if not layer.keeps_shape:
             return None
     return None

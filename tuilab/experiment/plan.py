@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
 
 from tuilab.blocks.arrays import Shape
 from tuilab.blocks.datasets import DataInfo
+from tuilab.blocks.layers.containers import MOST_LAYERS, Repeat, first_wish, leaf_count
 from tuilab.blocks.layers.layer import Layer, Parameter
 from tuilab.blocks.metrics import Outputs
 from tuilab.errors import ExperimentError, Problem
 from tuilab.experiment.document import Experiment
-from tuilab.experiment.fit import last_activation, output_problems, training_problems
+from tuilab.experiment.fit import last_activation, last_layer, output_problems, training_problems
 from tuilab.text import clean_text
 
 
 @dataclass(frozen=True)
 class PlannedLayer:
-    """One layer with its place: name, shapes of one sample, and parameters."""
+    """One layer with its place: name, shapes of one sample, parameters, and the layers inside it."""
 
     name: str
+    """That of a layer inside another begins with the other's and a slash."""
+    place: str
+    """In the experiment file: `layers[2]`, `layers[2].layers[0]`."""
     layer: Layer
     input_shape: Shape
     output_shape: Shape
     parameters: tuple[Parameter, ...]
+    """Its own."""
+    branches: tuple[tuple[PlannedLayer, ...], ...] = ()
+    """What `layer.branches()` holds."""
+
+    @property
+    def leaves(self) -> tuple[PlannedLayer, ...]:
+        """All layers in it that contain none, from input to output; of a layer that contains none, itself."""
+        if not self.branches:
+            return (self,)
+        return tuple(leaf for branch in self.branches for inner in branch for leaf in inner.leaves)
 
     @property
     def parameter_count(self) -> int:
-        return sum(math.prod(parameter.shape) for parameter in self.parameters)
+        return sum(math.prod(parameter.shape) for leaf in self.leaves for parameter in leaf.parameters)
 
     @property
     def trainable_count(self) -> int:
-        return sum(math.prod(parameter.shape) for parameter in self.parameters if parameter.trainable)
+        parameters = (parameter for leaf in self.leaves for parameter in leaf.parameters)
+        return sum(math.prod(parameter.shape) for parameter in parameters if parameter.trainable)
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,11 @@ class Plan:
     fused: bool
     """Whether the last activation is computed together with the loss."""
 
+    @cached_property
+    def leaves(self) -> tuple[PlannedLayer, ...]:
+        """All layers that contain none: those with arrays of their own."""
+        return tuple(leaf for layer in self.layers for leaf in layer.leaves)
+
     @property
     def parameter_count(self) -> int:
         return sum(layer.parameter_count for layer in self.layers)
@@ -55,38 +78,88 @@ class Plan:
 
 def plan(experiment: Experiment, info: DataInfo) -> Plan:
     """Return the network of an experiment on data of this kind; raises ExperimentError with every problem."""
-    shape = input_shape(experiment, info)
     problems: list[Problem] = []
-    layers: list[PlannedLayer] = []
-    names: dict[str, int] = {}
-    for index, layer in enumerate(experiment.layers):
-        name = layer.name or f"{layer.type_name()}_{index + 1}"
-        if name in names:
-            message = f"layers[{names[name]}] has the name '{name}' already: choose another"
-            problems.append(Problem(f"layers[{index}].name", message))
-        names[name] = index
-        try:
-            output = layer.output_shape(shape)
-            parameters = tuple(layer.parameters(shape))
-            for parameter in parameters:
-                if parameter.constraint is not None:
-                    parameter.constraint.check(parameter.shape)
-            layers.append(PlannedLayer(name, layer, shape, output, parameters))
-        except ValueError as error:
-            problems.append(Problem(f"layers[{index}]", clean_text(f"{layer.type_name()} {error}")))
-            break
-        shape = output
+    layers = None
+    if (count := sum(leaf_count(layer) for layer in experiment.layers)) > MOST_LAYERS:
+        problems.append(Problem("layers", f"come to {count:,} with those inside others, at most {MOST_LAYERS} can be"))
     else:
-        problems += output_problems(experiment, info, shape)
+        layers = _plan_layers(experiment.layers, input_shape(experiment, info), "", "layers", problems)
+    if layers is not None:
+        problems += output_problems(experiment, info, layers[-1].output_shape)
     problems += training_problems(experiment, info)
-    if problems:
+    if problems or layers is None:
         raise ExperimentError(problems, clean_text(experiment.name))
-    loss, last = experiment.training.loss, experiment.layers[-1]
+    loss, (_, last) = experiment.training.loss, last_layer(experiment)
     activation, fusing = last_activation(experiment), last.output_activation()
     fused = fusing is not None and loss.fuses_with == fusing.type_name()
     probabilities = activation is not None and activation.type_name() in ("sigmoid", "hard_sigmoid", "step", "softmax")
     threshold = 0.0 if loss.targets == "signs" and not probabilities else 0.5
-    return Plan(input_shape(experiment, info), tuple(layers), Outputs(info.task, shape[0], threshold), fused)
+    outputs = Outputs(info.task, layers[-1].output_shape[0], threshold)
+    return Plan(input_shape(experiment, info), layers, outputs, fused)
+
+
+def _plan_layers(
+    layers: Sequence[Layer], shape: Shape, around: str, here: str, problems: list[Problem], trainable: bool = True
+) -> tuple[PlannedLayer, ...] | None:
+    """Return layers one after another, for inputs of `shape`; None, with a problem more, where they do not fit."""
+    planned: list[PlannedLayer] = []
+    names: dict[str, str] = {}
+    for index, layer in enumerate(layers):
+        name, place = layer.name or f"{layer.type_name()}_{index + 1}", f"{here}[{index}]"
+        if name in names:
+            problems.append(Problem(f"{place}.name", f"{names[name]} has the name '{name}' already: choose another"))
+        names[name] = place
+        known = len(problems)
+        try:
+            one = plan_layer(layer if trainable else frozen(layer), shape, around + name, place, problems)
+        except ValueError as error:
+            if len(problems) == known:
+                problems.append(Problem(place, clean_text(f"{layer.type_name()} {error}")))
+            return None
+        planned.append(one)
+        shape = one.output_shape
+    return tuple(planned)
+
+
+def plan_layer(layer: Layer, shape: Shape, name: str, place: str, problems: list[Problem]) -> PlannedLayer:
+    """Return one layer for inputs of `shape`. Raises ValueError where it does not fit, with a problem more where that
+    is a layer inside it."""
+    branches: list[tuple[PlannedLayer, ...]] = []
+    for branch in layer.branches():
+        start = branches[-1][-1].output_shape if branch.follows else shape
+        around = f"{name}/{branch.name}/" if branch.name else f"{name}/"
+        inner = _plan_layers(branch.layers, start, around, f"{place}.{branch.field}", problems, layer.trainable)
+        if inner is None:
+            raise ValueError
+        branches.append(inner)
+    output = layer.output_shape(shape)
+    parameters = tuple(layer.parameters(shape))
+    for parameter in parameters:
+        if parameter.constraint is not None:
+            parameter.constraint.check(parameter.shape)
+    return PlannedLayer(name, place, layer, shape, output, parameters, tuple(branches))
+
+
+def in_line(layers: Sequence[PlannedLayer]) -> list[PlannedLayer]:
+    """Return layers one after another as they run: those inside a layer that only groups them in its place."""
+    found: list[PlannedLayer] = []
+    for layer in layers:
+        inner = [one for branch in layer.branches for one in branch] if isinstance(layer.layer, Repeat) else []
+        found += in_line(inner) if inner else [layer]
+    return found
+
+
+def largest_inputs(layers: Sequence[PlannedLayer]) -> list[int]:
+    """Return the most values of a sample that a layer takes: of `layers`, of those inside them, and so on."""
+    flat = in_line(layers)
+    inside = [largest_inputs(branch) for layer in flat for branch in layer.branches]
+    sizes = (max(depth) for depth in zip_longest(*inside, fillvalue=0))
+    return [max(math.prod(layer.input_shape) for layer in flat), *sizes]
+
+
+def frozen(layer: Layer) -> Layer:
+    """Return a layer whose parameters training does not change."""
+    return layer.model_copy(update={"trainable": False})
 
 
 def input_shape(experiment: Experiment, info: DataInfo) -> Shape:
@@ -94,8 +167,7 @@ def input_shape(experiment: Experiment, info: DataInfo) -> Shape:
     it says nothing and the first layer that looks at shapes is dense."""
     flatten = experiment.data.flatten
     if flatten is None:
-        first = next((layer for layer in experiment.layers if not layer.keeps_shape), None)
-        flatten = first is not None and first.takes_vectors
+        flatten = first_wish(experiment.layers) or False
     return (math.prod(info.input_shape),) if flatten else info.input_shape
 
 
@@ -106,6 +178,6 @@ def memory_bytes(planned: Plan, experiment: Experiment) -> int:
     optimizer = experiment.training.optimizer
     slots = len(optimizer.used_slots()) + optimizer.use_ema + (optimizer.gradient_accumulation_steps is not None)
     parameters = 2 * planned.parameter_count + planned.trainable_count * (2 + slots)
-    sizes = [math.prod(planned.input_shape), *(math.prod(layer.output_shape) for layer in planned.layers)]
+    sizes = [math.prod(planned.input_shape), *(math.prod(layer.output_shape) for layer in planned.leaves)]
     item_bytes = 8 if experiment.training.dtype == "float64" else 4
     return item_bytes * (parameters + experiment.data.batch_size * (sum(sizes) + 2 * max(sizes)))

@@ -64,6 +64,9 @@ def short(block: Block) -> str:
         _short_setting(name, value)
         for name, field in type(block).model_fields.items()
         if name != "name" and (value := getattr(block, name)) != field.default and value is not None
+        if not (
+            isinstance(value, tuple) and value and isinstance(value[0], Block)
+        )  # layers, which have lines of their own
     ]
     return " ".join([block.type_name(), *changed])
 

@@ -15,7 +15,7 @@ from tuilab.blocks.layers import Layer
 from tuilab.errors import ExperimentError, Problem
 from tuilab.experiment.document import DataSettings, Experiment
 from tuilab.experiment.load import make_experiment
-from tuilab.experiment.plan import PlannedLayer, input_shape, memory_bytes, plan
+from tuilab.experiment.plan import input_shape, memory_bytes, plan, plan_layer
 from tuilab.experiment.save import short
 from tuilab.experiment.sections import as_settings
 from tuilab.text import clean_text
@@ -127,13 +127,12 @@ def _rows(
         name = clean_text(str(table.get("type", "?")), 40)
         output, count = None, None
         if layer is not None and shape is not None:
+            inside: list[Problem] = []
             try:
-                output = layer.output_shape(shape)
-                planned = PlannedLayer(name, layer, shape, output, tuple(layer.parameters(shape)))
-                count = planned.parameter_count
+                planned = plan_layer(layer, shape, name, here, inside)
+                output, count = planned.output_shape, planned.parameter_count
             except ValueError as error:
-                output = None
-                said = said or [clean_text(f"{name} {error}", 400)]
+                said = said or [_said(problem, here) for problem in inside] or [clean_text(f"{name} {error}", 400)]
         settings = short(layer) if layer is not None else name
         rows.append(LayerRow(index, name, clean_text(settings), output, count, "; ".join(said)))
         shape = output
