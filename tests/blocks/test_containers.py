@@ -10,11 +10,12 @@ import pytest
 from tests.engine.examples import make_data, make_experiment, make_info, make_network, train
 from tuilab.blocks.arrays import HostArray
 from tuilab.blocks.datasets import DataInfo
+from tuilab.blocks.layers import Layer
 from tuilab.engine.check import check_gradients
 from tuilab.engine.divergence import find_origin
 from tuilab.engine.network import Network
 from tuilab.errors import ExperimentError
-from tuilab.experiment.plan import plan
+from tuilab.experiment.plan import plan, plan_layer
 
 NUMBERS = DataInfo((2,), "regression", targets=2)
 
@@ -198,3 +199,40 @@ def test_too_many_inside_one_another_are_refused_at_once() -> None:
         layer = {"type": "repeat", "times": 100, "layers": [layer]}
     with pytest.raises(ValueError, match="comes to 10,000 layers, at most 256 can be in a network"):
         make_experiment([layer], "mean_squared_error")
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "parameters"),
+    [
+        ({"type": "vgg16"}, (1000,), 138_357_544),
+        ({"type": "vgg19"}, (1000,), 143_667_240),
+        ({"type": "vgg16", "classes": 10}, (10,), 134_301_514),
+        ({"type": "vgg16", "include_top": False}, (7, 7, 512), 14_714_688),
+        ({"type": "vgg19", "include_top": False, "pooling": "avg"}, (512,), 20_024_384),
+        ({"type": "vgg16", "include_top": False, "pooling": "max"}, (512,), 14_714_688),
+    ],
+)
+def test_vgg_as_keras_has_it(layer: dict[str, Any], shape: tuple[int, ...], parameters: int) -> None:
+    """The counts of parameters are those of keras.applications."""
+    planned = plan_layer(Layer.choose(layer), (224, 224, 3), "vgg", "layers[0]", [])
+    assert (planned.output_shape, planned.parameter_count) == (shape, parameters)
+    assert [leaf.name for leaf in planned.leaves[:4]] == [
+        "vgg/block1/block1_conv1",
+        "vgg/block1/block1_conv2",
+        "vgg/block1/block1_pool",
+        "vgg/block2/block2_conv1",
+    ]
+
+
+def test_vgg_is_the_last_layer_as_its_own_last_layer() -> None:
+    info = DataInfo((32, 32, 3), "categorical", ("a", "b", "c"))
+    small = {"type": "vgg16", "classes": 3}
+    assert plan(make_experiment([small], "categorical_crossentropy"), info).fused
+    with pytest.raises(ExperimentError) as error:
+        plan(make_experiment([{**small, "classes": 10}], "categorical_crossentropy"), info)
+    assert [str(problem) for problem in error.value.problems] == [
+        "layers[0].classes: the data has 3 classes, the output has 10: set classes = 3"
+    ]
+    with pytest.raises(ExperimentError) as error:
+        plan(make_experiment([small], "categorical_crossentropy"), DataInfo((16, 16, 3), "categorical", info.classes))
+    assert str(error.value.problems[0]).startswith("layers[0]: vgg16 does not fit: its max_pooling2d needs images of")

@@ -113,6 +113,39 @@ def weights_by_epoch(trainer: Trainer) -> tuple[dict[int, bytes], list[Event]]:
     return weights, events
 
 
+IMAGE_LAYERS: list[dict[str, Any]] = [
+    {"type": "zero_padding2d", "padding": [1, 2]},
+    {"type": "conv2d", "filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu"},
+    {"type": "batch_normalization"},
+    {"type": "conv2d", "filters": 6, "kernel_size": 3, "strides": 2, "padding": "same", "groups": 2},
+    {"type": "up_sampling2d", "size": 2},
+    {"type": "depthwise_conv2d", "kernel_size": 3, "padding": "same", "depth_multiplier": 2, "activation": "tanh"},
+    {"type": "max_pooling2d", "padding": "same", "strides": 1},
+    {"type": "spatial_dropout2d", "rate": 0.2},
+    {"type": "conv2d_transpose", "filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"},
+    {"type": "cropping2d", "cropping": [[0, 1], [1, 0]]},
+    {"type": "separable_conv2d", "filters": 4, "kernel_size": [2, 3], "padding": "same"},
+    {"type": "group_normalization", "groups": 2},
+    {"type": "layer_normalization"},
+    {"type": "up_sampling2d", "size": [1, 2], "interpolation": "bilinear"},
+    {"type": "average_pooling2d", "padding": "same"},
+    {"type": "conv2d", "filters": 5, "kernel_size": 1},
+    {"type": "max_pooling2d"},
+]
+"""For images of at least 2 × 2 pixels."""
+SEQUENCE_LAYERS: list[dict[str, Any]] = [
+    {"type": "conv1d", "filters": 4, "kernel_size": 2, "padding": "causal", "dilation_rate": 2, "activation": "silu"},
+    {"type": "spatial_dropout1d", "rate": 0.2},
+    {"type": "max_pooling1d", "padding": "same"},
+    {"type": "average_pooling1d", "pool_size": 2, "strides": 1, "padding": "same"},
+]
+"""For sequences."""
+GLOBAL_POOLINGS: list[dict[str, Any]] = [
+    {"type": "global_average_pooling2d"},
+    {"type": "global_max_pooling2d", "keepdims": True},
+    {"type": "global_average_pooling1d", "keepdims": True},
+    {"type": "global_max_pooling1d"},
+]
 EVERY_LAYER: list[dict[str, Any]] = [
     {"type": "gaussian_noise", "stddev": 0.1},
     {"type": "reshape", "target_shape": [2, -1]},

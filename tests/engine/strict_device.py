@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -54,11 +55,13 @@ class StrictArray:
     shape = property(lambda self: self.inner.shape)
     ndim = property(lambda self: self.inner.ndim)
     size = property(lambda self: self.inner.size)
+    strides = property(lambda self: self.inner.strides)
     T = property(lambda self: wrap(self.inner.T))
 
     __getitem__ = apply(operator.getitem)
     __add__, __radd__, __sub__, __mul__ = map(apply, (operator.add, operator.add, operator.sub, operator.mul))
     reshape, view, astype = map(apply, (np.ndarray.reshape, np.ndarray.view, np.ndarray.astype))
+    transpose = apply(np.ndarray.transpose)
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -101,6 +104,11 @@ class StrictFunction:
 
 class StrictModule:
     """numpy's functions on arrays of the device."""
+
+    inf = np.inf
+    lib = SimpleNamespace(
+        stride_tricks=SimpleNamespace(as_strided=StrictFunction("as_strided", np.lib.stride_tricks.as_strided))
+    )
 
     def __getattr__(self, name: str) -> StrictFunction:
         return StrictFunction(name, getattr(np, name))

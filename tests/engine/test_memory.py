@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.engine.examples import EVERY_LAYER, make_data, make_experiment, make_trainer
+from tests.engine.examples import (
+    EVERY_LAYER,
+    GLOBAL_POOLINGS,
+    IMAGE_LAYERS,
+    SEQUENCE_LAYERS,
+    make_data,
+    make_experiment,
+    make_trainer,
+)
 from tuilab.blocks.activations import Activation, Tanh
 from tuilab.blocks.layers import Layer
 from tuilab.blocks.losses import Loss
@@ -130,8 +138,20 @@ def test_layers(layer: dict[str, Any]) -> None:
     assert peak(make([HIDDEN, settings, {"type": "flatten"}, OUTPUT])) < LIMIT
 
 
+FOR_IMAGES = [*IMAGE_LAYERS, *SEQUENCE_LAYERS, *GLOBAL_POOLINGS]
+LARGE_KERNEL = {"type": "conv2d", "filters": 2, "kernel_size": 5, "padding": "same", "dilation_rate": 2}
+
+
+@pytest.mark.parametrize("layer", [*FOR_IMAGES, LARGE_KERNEL], ids=lambda layer: layer["type"])
+def test_layers_for_images(layer: dict[str, Any]) -> None:
+    shape = [4, 1] if layer["type"].endswith("1d") else [2, 2, 1]
+    settings = {**layer, "groups": 1} if "groups" in layer else layer
+    layers = [HIDDEN, {"type": "reshape", "target_shape": shape}, settings, {"type": "flatten"}, OUTPUT]
+    assert peak(make(layers)) < LIMIT
+
+
 def test_every_layer_is_measured() -> None:
-    measured = {layer["type"] for layer in (*LAYERS, HIDDEN)} | {"flatten"}
+    measured = {layer["type"] for layer in (*LAYERS, *FOR_IMAGES, HIDDEN)} | {"flatten"}
     assert measured == {name for name, layer in Layer.registry.items() if layer.__module__.startswith("tuilab.")}
 
 

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.engine.examples import EVERY_LAYER, make_data, make_experiment, mlp
+from tests.engine.examples import (
+    EVERY_LAYER,
+    GLOBAL_POOLINGS,
+    IMAGE_LAYERS,
+    SEQUENCE_LAYERS,
+    make_data,
+    make_experiment,
+    mlp,
+)
 from tests.engine.strict_device import Refused, StrictKernels
 from tests.engine.test_memory import FITTING, METRICS, TASKS, output
 from tuilab.blocks.activations import Activation
@@ -88,6 +96,16 @@ def test_a_network_of_every_layer(dtype: str) -> None:
         optimizer={"type": "adam", "use_ema": True, "gradient_accumulation_steps": 2, "clipnorm": 1.0},
     )
     same_on_both(experiment, make_data())
+
+
+@pytest.mark.parametrize("layers", [IMAGE_LAYERS, SEQUENCE_LAYERS])
+@pytest.mark.parametrize("pooling", GLOBAL_POOLINGS, ids=lambda layer: layer["type"])
+def test_networks_for_images(layers: list[dict[str, Any]], pooling: dict[str, Any]) -> None:
+    sequences, pooled_sequences = layers is SEQUENCE_LAYERS, pooling["type"].endswith("1d")
+    between = [{"type": "reshape", "target_shape": [-1, 1] if pooled_sequences else [-1, 1, 1]}]
+    every = [*layers, *between, pooling, {"type": "flatten"}, output("categorical", "softmax")]
+    data = make_data(shape=(6, 3) if sequences else (5, 4, 2), train=20)
+    same_on_both(make_experiment(every, "categorical_crossentropy", epochs=1, statistics_every=1), data)
 
 
 def test_pixels_with_scaling() -> None:

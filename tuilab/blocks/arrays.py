@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
     HostArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+    from tuilab.blocks.window import Window
 else:
     Array = HostArray = Any
 
@@ -67,6 +69,46 @@ class Ops(Protocol):
         self, x: Array, kernel: Array, dy: Array, dx: Array | None, dkernel: Array | None, dbias: Array | None
     ) -> None:
         """Write the gradients of `linear` with respect to x, kernel and bias, those that are not None."""
+        ...
+
+    def conv2d(self, x: Array, kernel: Array, bias: Array | None, window: Window, out: Array) -> None:
+        """Slide a kernel over images: out[b, y, x] = Σ image under the window at (y, x) · kernel + bias.
+
+        x: (batch, height, width, channels), kernel: (*window.size, channels / groups, filters), bias: (filters,),
+        out: (batch, rows, columns, filters). How many groups there are follows from the shapes; group g of the channels
+        leads to group g of the filters.
+        """
+        ...
+
+    def conv2d_backward(
+        self,
+        x: Array,
+        kernel: Array,
+        dy: Array,
+        window: Window,
+        dx: Array | None,
+        dkernel: Array | None,
+        dbias: Array | None,
+    ) -> None:
+        """Write the gradients of `conv2d` with respect to x, kernel and bias, those that are not None; `x` is read for
+        the kernel's gradient alone."""
+        ...
+
+    def max_pool2d(self, x: Array, window: Window, out: Array, chosen: Array | None) -> None:
+        """out = the largest value under the window; `chosen`, where given, which position of the window it came from
+        (the first of several), an array of unsigned integers. x: (batch, height, width, channels)."""
+        ...
+
+    def max_pool2d_backward(self, chosen: Array, dy: Array, window: Window, dx: Array) -> None:
+        """Write the gradient of `max_pool2d` with respect to x."""
+        ...
+
+    def sum_pool2d(self, x: Array, window: Window, out: Array) -> None:
+        """out = the sum of the values under the window; x: (batch, height, width, channels)."""
+        ...
+
+    def sum_pool2d_backward(self, dy: Array, window: Window, dx: Array) -> None:
+        """Write the gradient of `sum_pool2d` with respect to x."""
         ...
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Any, ClassVar, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tuilab.blocks.arrays import Array, Shape
 from tuilab.blocks.layers.chain import BoundChain
@@ -14,23 +14,34 @@ from tuilab.blocks.layers.layer import BoundLayer, Branch, Layer, Site
 Layers = tuple[Layer, ...]
 MOST_LAYERS = 256
 """In a network, those inside others among them: what the tables of a run are made for."""
+MOST_DEPTH = 8
+"""How deep layers may be inside one another, the outermost counted."""
 
 
 class Container(Layer, abstract=True):
     """A layer whose work is done by the layers in its branches."""
 
-    layers: Layers = Field(
-        min_length=1, max_length=64, strict=False, description="The layers in it, from input to output."
-    )
+    groups_only: ClassVar[bool] = False
+    """Whether its layers simply follow one another, as if they stood in its place."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _short_enough(cls, value: Any) -> Any:
+        """Refuse thousands of layers before every one of them is looked at."""
+        if isinstance(value, (list, tuple)) and len(value) > MOST_LAYERS:
+            raise ValueError(f"holds {len(value):,} layers, at most {MOST_LAYERS} can be in a network")
+        return value
 
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
+        if depth_of(self) > MOST_DEPTH:
+            raise ValueError(f"holds layers inside one another {depth_of(self)} deep, at most {MOST_DEPTH} can be")
         if leaf_count(self) > MOST_LAYERS:
             raise ValueError(f"comes to {leaf_count(self):,} layers, at most {MOST_LAYERS} can be in a network")
         return self
 
     def wants_vectors(self) -> bool | None:
-        return first_wish(self.layers)
+        return first_wish(self.branches()[0].layers)
 
     def joined_shape(self, shape: Shape, outputs: Sequence[Shape]) -> Shape:
         """Return the shape of one output sample, from those of the input and of the branches' outputs.
@@ -67,6 +78,11 @@ class Repeat(Container):
     x: (batch, …) → y: the shape that the last layer gives
     """
 
+    groups_only = True
+
+    layers: Layers = Field(
+        min_length=1, max_length=64, strict=False, description="What is repeated, from input to output."
+    )
     times: int = Field(1, ge=1, le=100, description="How often the layers come.")
 
     def branches(self) -> tuple[Branch, ...]:
@@ -85,6 +101,9 @@ class Residual(Container):
     x: (batch, …) → y: the shape that f and the shortcut give alike
     """
 
+    layers: Layers = Field(
+        min_length=1, max_length=64, strict=False, description="What is learned beside the shortcut, input to output."
+    )
     projection: Layers = Field(
         (),
         max_length=16,
@@ -150,6 +169,32 @@ def leaf_count(layer: Layer) -> int:
     """Return how many layers without any inside a layer comes to."""
     branches = layer.branches()
     return sum(leaf_count(inner) for branch in branches for inner in branch.layers) if branches else 1
+
+
+def depth_of(layer: Layer) -> int:
+    """Return how many layers inside one another a layer comes to, itself counted; copies are looked at once."""
+    firsts = [branch for branch in layer.branches() if not branch.follows]
+    return 1 + max((depth_of(inner) for branch in firsts for inner in branch.layers), default=0)
+
+
+class Last(NamedTuple):
+    """The layer that the outputs of others come from."""
+
+    place: str
+    written: Layer
+    """As it stands at that place of the file."""
+    layer: Layer
+    """The same, or where a written layer brings layers of its own, the last of these."""
+
+
+def last_of(layers: Sequence[Layer], here: str = "layers") -> Last:
+    """Return the last layer, or where that only groups layers, the last of these."""
+    place, layer = f"{here}[{len(layers) - 1}]", layers[-1]
+    if not isinstance(layer, Container) or not layer.groups_only:
+        return Last(place, layer, layer)
+    branch = layer.branches()[-1]
+    inner = last_of(branch.layers, f"{place}.{branch.field}")
+    return inner if branch.field in type(layer).model_fields else Last(place, layer, inner.layer)
 
 
 def first_wish(layers: Sequence[Layer]) -> bool | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -15,6 +15,9 @@ from tuilab.blocks.block import Block
 from tuilab.blocks.constraints import Constraint
 from tuilab.blocks.initializers import Initializer
 from tuilab.blocks.regularizers import Regularizer
+
+if TYPE_CHECKING:
+    from tuilab.blocks.layers.chain import BoundChain
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,19 @@ class Activity:
     y: Array
 
 
+@dataclass(frozen=True)
+class Branch:
+    """Layers inside a layer, one after another."""
+
+    name: str
+    """Part of the names of its layers; empty where that of the layer around them is enough."""
+    field: str
+    """The setting that holds them."""
+    layers: tuple[Layer, ...]
+    follows: bool = False
+    """Whether they begin with what the branch before gives, instead of the input of the layer around them."""
+
+
 class BoundLayer:
     """A layer on arrays. Every batch may be smaller than the one it was bound to."""
 
@@ -79,8 +95,12 @@ class BoundLayer:
 
     def backward(self, dy: Array) -> Array | None:
         """Write the parameters' gradients and return dL/dx for the last training batch, or None where nobody reads
-        it."""
+        it. Leaves `dy` as it is."""
         raise NotImplementedError  # abstract
+
+    def trace(self, x: Array, training: bool) -> Iterator[tuple[BoundLayer, Array]]:
+        """Run forwards, and yield every layer inside with what it gives; the last is what this one gives."""
+        yield self, self.forward(x, training)
 
 
 class Layer(Block, kind=True):
@@ -88,7 +108,9 @@ class Layer(Block, kind=True):
 
     other_names: ClassVar[dict[str, str]] = {}
     takes_vectors: ClassVar[bool] = False
-    """Whether a network that begins with this layer wants images as flat vectors."""
+    """Whether the layer works on vectors: a network that begins with it wants images flat."""
+    output_setting: ClassVar[str | None] = None
+    """The setting that says how many outputs there are, where the layer may be the last one."""
     keeps_shape: ClassVar[bool] = False
     """Whether the layer takes any shape and hands it on unchanged."""
 
@@ -111,9 +133,18 @@ class Layer(Block, kind=True):
             raise NotImplementedError  # abstract
         return shape
 
+    def wants_vectors(self) -> bool | None:
+        """Return whether a network that begins with this layer wants images as flat vectors; None where it takes
+        anything."""
+        return None if self.keeps_shape else self.takes_vectors
+
     def parameters(self, shape: Shape) -> list[Parameter]:
-        """Return what the layer keeps for inputs of `shape`."""
+        """Return what the layer keeps for inputs of `shape`, without what the layers inside it keep."""
         return []
+
+    def branches(self) -> tuple[Branch, ...]:
+        """Return the layers inside this one."""
+        return ()
 
     def output_activation(self) -> Activation | None:
         """Return the activation that a loss may be fused with when this is the last layer."""
@@ -129,4 +160,8 @@ class Layer(Block, kind=True):
 
     def bind(self, site: Site) -> BoundLayer:
         """Return the layer on the arrays of `site`."""
+        raise NotImplementedError  # abstract
+
+    def join(self, site: Site, chains: Sequence[BoundChain]) -> BoundLayer:
+        """Return the layer on the arrays of `site`, around its branches; only where there are any."""
         raise NotImplementedError  # abstract

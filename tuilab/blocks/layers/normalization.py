@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tuilab.blocks.arrays import Array, Shape
 from tuilab.blocks.constraints import Constraint
@@ -13,9 +14,12 @@ from tuilab.blocks.initializers import Initializer, Ones, Zeros
 from tuilab.blocks.layers.layer import BoundLayer, Layer, Parameter, Site
 from tuilab.blocks.regularizers import Regularizer
 
+PORTION = 1 << 16
+"""Numbers that are worked on at once: what fits a cache beside as many others."""
+
 
 class Normalization(Layer, abstract=True):
-    """What batch and layer normalization share: gamma and beta over the last axis."""
+    """What normalizations share: gamma and beta over the last axis."""
 
     epsilon: float = Field(1e-3, gt=0, description="Added to the variance, so that nothing is divided by zero.")
     center: bool = Field(True, description="Whether a learned beta is added.")
@@ -74,154 +78,258 @@ class LayerNormalization(Normalization):
     x and y: (batch, …, units), mean and variance over the last axis
     """
 
-    def bind(self, site: Site) -> BoundLayerNormalization:
-        return BoundLayerNormalization(self, site)
+    def bind(self, site: Site) -> BoundGroupNormalization:
+        return BoundGroupNormalization(self, site, (1, 1, site.input_shape[-1]))
 
 
-class BoundNormalization(BoundLayer):
-    """What both normalizations do alike: scaling by gamma and beta, and the backward pass. Arrays are (rows, units)."""
+class GroupNormalization(Normalization):
+    """Group normalization: each sample is normalized over groups of its channels, the same in training and after, and
+    for batches of any size (Wu and He, 2018).
 
-    axis: ClassVar[int]
-    """Along which mean and variance are taken."""
-    frozen = False
-    """Whether mean and variance are constants, through which no gradient flows."""
-    inverse: Array
-    """1 / √(variance + epsilon) of the last batch."""
+    y = gamma · (x − mean) / √(variance + epsilon) + beta
+    x and y: (batch, …, channels), mean and variance over all axes of a sample, a group of channels at a time
+    """
 
-    def __init__(self, layer: Normalization, site: Site) -> None:
-        self.site = site
-        self.epsilon = layer.epsilon
-        self.units = site.input_shape[-1]
-        self.gamma, self.beta = site.values.get("gamma"), site.values.get("beta")
-        self.gamma_gradient, self.beta_gradient = site.gradients.get("gamma"), site.gradients.get("beta")
-        self.output = site.empty(site.input_shape)
-        self.buffer = site.empty(site.input_shape)
-        self.normalized = self.buffer[:0]
+    groups: int = Field(32, ge=-1, description="Parts of the channels; -1: every channel by itself.")
 
-    def scaled(self, rows: int) -> Array:
-        """y = gamma · normalized + beta, in the shape of the layer's output."""
-        xp, y = self.site.ops.xp, self.output[:rows]
-        flat = y.reshape(-1, self.units)
-        if self.gamma is None:
-            xp.copyto(flat, self.normalized)
-        else:
-            xp.multiply(self.normalized, self.gamma, out=flat)
-        if self.beta is not None:
-            xp.add(flat, self.beta, out=flat)
-        return y
+    @field_validator("groups")
+    @classmethod
+    def _some(cls, groups: int) -> int:
+        if groups == 0:
+            raise ValueError("must be above 0, or -1 for every channel by itself")
+        return groups
 
-    def parameter_gradients(self, dy: Array) -> None:
-        ops = self.site.ops
-        if self.beta_gradient is not None:
-            ops.xp.sum(dy, axis=0, out=self.beta_gradient)
-        if self.gamma_gradient is not None:
-            with ops.scratch(dy) as product:
-                ops.xp.multiply(dy, self.normalized, out=product)
-                ops.xp.sum(product, axis=0, out=self.gamma_gradient)
+    def output_shape(self, shape: Shape) -> Shape:
+        super().output_shape(shape)
+        if self.groups > 0 and shape[-1] % self.groups:
+            raise ValueError(f"needs channels that its {self.groups} groups divide, gets {shape[-1]}: change groups")
+        return shape
 
-    def backward(self, dy: Array) -> Array | None:
-        xp, flat = self.site.ops.xp, dy.reshape(-1, self.units)
-        self.parameter_gradients(flat)
-        if self.site.input_gradient is None:
-            return None
-        dx = self.site.input_gradient[: dy.shape[0]]
-        dnormalized = dx.reshape(-1, self.units)
-        xp.multiply(flat, 1 if self.gamma is None else self.gamma, out=dnormalized)
-        if self.frozen:
-            xp.multiply(dnormalized, self.inverse, out=dnormalized)
-        else:
-            self.to_input(dnormalized, self.inverse, self.axis)
-        return dx
-
-    def to_input(self, dnormalized: Array, inverse: Array, axis: int) -> None:
-        """Turn dL/dnormalized into dL/dx in place, `inverse` being 1 / √(variance + epsilon) along `axis`:
-        dx = inverse · (dn − mean(dn) − normalized · mean(dn · normalized))
-        """
-        ops = self.site.ops
-        xp = ops.xp
-        with ops.scratch(dnormalized) as product, ops.scratch(inverse) as mean, ops.scratch(inverse) as slope:
-            self.mean_along(axis, dnormalized, mean)
-            xp.multiply(dnormalized, self.normalized, out=product)
-            self.mean_along(axis, product, slope)
-            xp.multiply(self.normalized, slope, out=product)
-            xp.subtract(dnormalized, mean, out=dnormalized)
-            xp.subtract(dnormalized, product, out=dnormalized)
-            xp.multiply(dnormalized, inverse, out=dnormalized)
-
-    def normalize(self, x: Array, mean: Array, variance: Array, inverse: Array, axis: int) -> None:
-        """Write mean, variance and 1 / √(variance + epsilon) of `x` along `axis`, and x normalized by them."""
-        ops = self.site.ops
-        xp = ops.xp
-        self.mean_along(axis, x, mean)
-        xp.subtract(x, mean, out=self.normalized)
-        with ops.scratch(x) as square:
-            xp.multiply(self.normalized, self.normalized, out=square)
-            self.mean_along(axis, square, variance)
-        self.invert(variance, inverse)
-        xp.multiply(self.normalized, inverse, out=self.normalized)
-
-    def mean_along(self, axis: int, values: Array, out: Array) -> None:
-        """Write the mean of `values` along `axis`; `xp.mean` would divide in double precision, through buffers."""
-        self.site.ops.xp.sum(values, axis=axis, keepdims=True, out=out)
-        self.site.ops.xp.divide(out, values.shape[axis], out=out)
-
-    def invert(self, variance: Array, inverse: Array) -> None:
-        xp = self.site.ops.xp
-        xp.add(variance, self.epsilon, out=inverse)
-        xp.sqrt(inverse, out=inverse)
-        xp.divide(1, inverse, out=inverse)
+    def bind(self, site: Site) -> BoundGroupNormalization:
+        *places, channels = site.input_shape
+        groups = channels if self.groups == -1 else self.groups
+        return BoundGroupNormalization(self, site, (math.prod(places), groups, channels // groups))
 
 
-class BoundBatchNormalization(BoundNormalization):
-    """Batch normalization on arrays."""
+class BoundBatchNormalization(BoundLayer):
+    """Batch normalization on arrays, a few lines at a time, so that what is worked on stays in the cache.
 
-    axis = 0
+    A line is a row of an image with all its channels, (width · units,), of a vector all of it: long stretches of memory
+    are worked on faster than single pixels.
+    """
 
     def __init__(self, layer: BatchNormalization, site: Site) -> None:
-        super().__init__(layer, site)
-        xp = site.ops.xp
+        self.site = site
+        self.epsilon, self.momentum = layer.epsilon, layer.momentum
         self.frozen = not layer.trainable
-        self.momentum = layer.momentum
+        """Whether mean and variance are constants, through which no gradient flows."""
+        self.units, self.line = site.input_shape[-1], math.prod(site.input_shape[-2:])
+        self.gamma, self.beta = site.values.get("gamma"), site.values.get("beta")
+        self.gamma_gradient, self.beta_gradient = site.gradients.get("gamma"), site.gradients.get("beta")
         self.moving_mean, self.moving_variance = site.values["moving_mean"], site.values["moving_variance"]
-        self.mean, self.variance, self.inverse = (xp.empty((1, self.units), dtype=site.dtype) for _ in range(3))
+        self.mean, self.inverse = (site.ops.xp.empty(self.units, dtype=site.dtype) for _ in range(2))
+        """Of the last batch: the mean, and 1 / √(variance + epsilon)."""
+        self.output = site.empty(site.input_shape)
+        self.x = self.output[:0]
 
     def forward(self, x: Array, training: bool) -> Array:
-        xp, rows = self.site.ops.xp, x.shape[0]
-        flat = x.reshape(-1, self.units)
-        self.normalized = self.buffer[:rows].reshape(-1, self.units)
+        xp, y = self.site.ops.xp, self.output[: x.shape[0]]
+        self.x = x.reshape(-1, self.line)
         if training and not self.frozen:
-            self.normalize(flat, self.mean, self.variance, self.inverse, self.axis)
-            self.follow(self.moving_mean, self.mean)
-            self.follow(self.moving_variance, self.variance)
+            self.measure()
         else:
-            self.invert(self.moving_variance, self.inverse[0])
-            xp.subtract(flat, self.moving_mean, out=self.normalized)
-            xp.multiply(self.normalized, self.inverse, out=self.normalized)
-        return self.scaled(rows)
+            xp.copyto(self.mean, self.moving_mean)
+            self.invert(self.moving_variance)
+        with self.tile(self.mean) as mean, self.tile(self.inverse, self.gamma) as scale, self.tile(self.beta) as shift:
+            for lines in self.portions():
+                part = y.reshape(-1, self.line)[lines]
+                xp.subtract(self.x[lines], mean, out=part)
+                xp.multiply(part, scale, out=part)
+                xp.add(part, shift, out=part)
+        return y
+
+    def measure(self) -> None:
+        """Take mean and variance of `x`, these after the mean: a difference of squares would lose what large numbers
+        have in common."""
+        ops, count = self.site.ops, self.x.size // self.units
+        xp = ops.xp
+        self.sum_of(self.x, self.mean)
+        xp.divide(self.mean, count, out=self.mean)
+        with ops.scratch(self.mean) as variance, self.tile(self.mean) as mean:
+            variance.fill(0)
+            for lines in self.portions():
+                with ops.scratch(self.x[lines]) as square:
+                    xp.subtract(self.x[lines], mean, out=square)
+                    xp.multiply(square, square, out=square)
+                    self.add_sum_of(square, variance)
+            xp.divide(variance, count, out=variance)
+            self.follow(self.moving_mean, self.mean)
+            self.follow(self.moving_variance, variance)
+            self.invert(variance)
 
     def follow(self, moving: Array, batch: Array) -> None:
         ops = self.site.ops
         with ops.scratch(moving) as share:
-            ops.xp.multiply(batch[0], 1 - self.momentum, out=share)
+            ops.xp.multiply(batch, 1 - self.momentum, out=share)
             ops.xp.multiply(moving, self.momentum, out=moving)
             ops.xp.add(moving, share, out=moving)
 
+    def invert(self, variance: Array) -> None:
+        xp = self.site.ops.xp
+        xp.add(variance, self.epsilon, out=self.inverse)
+        xp.sqrt(self.inverse, out=self.inverse)
+        xp.divide(1, self.inverse, out=self.inverse)
 
-class BoundLayerNormalization(BoundNormalization):
-    """Layer normalization on arrays."""
+    def backward(self, dy: Array) -> Array | None:
+        """dx = gamma · inverse · (dy − mean(dy) − (x − mean) · inverse² · mean(dy · (x − mean)))"""
+        ops, slopes, place = self.site.ops, dy.reshape(-1, self.line), self.site.input_gradient
+        dx = None if place is None else place[: dy.shape[0]]
+        with ops.scratch(self.mean) as total, ops.scratch(self.mean) as product:
+            if not self.frozen:
+                self.sum_of(slopes, total)
+                self.sum_of_products(slopes, product)
+            if self.beta_gradient is not None:
+                ops.xp.copyto(self.beta_gradient, total)
+            if self.gamma_gradient is not None:
+                ops.xp.multiply(product, self.inverse, out=self.gamma_gradient)
+            if dx is not None:
+                self.to_input(slopes, total, product, dx.reshape(-1, self.line))
+        return dx
 
-    axis = 1
+    def sum_of_products(self, dy: Array, out: Array) -> None:
+        """Write the sum of dy · (x − mean) for every unit."""
+        ops = self.site.ops
+        out.fill(0)
+        with self.tile(self.mean) as mean:
+            for lines in self.portions():
+                with ops.scratch(dy[lines]) as product:
+                    ops.xp.subtract(self.x[lines], mean, out=product)
+                    ops.xp.multiply(product, dy[lines], out=product)
+                    self.add_sum_of(product, out)
 
-    def __init__(self, layer: LayerNormalization, site: Site) -> None:
-        super().__init__(layer, site)
-        places = math.prod(site.input_shape[:-1])
-        self.inverse_buffer = site.empty((places, 1))
-        self.inverse = self.inverse_buffer[:0]
+    def to_input(self, dy: Array, total: Array, product: Array, dx: Array) -> None:
+        """Write dL/dx; `total` and `product` are the sums of dy and of dy · (x − mean), and are changed."""
+        ops, count = self.site.ops, self.x.size // self.units
+        xp = ops.xp
+        if self.frozen:
+            with self.tile(self.inverse, self.gamma) as scale:
+                xp.multiply(dy, scale, out=dx)
+            return
+        xp.divide(total, count, out=total)
+        xp.multiply(product, self.inverse, out=product)
+        xp.multiply(product, self.inverse, out=product)
+        xp.divide(product, count, out=product)
+        with (
+            self.tile(self.mean) as mean,
+            self.tile(product) as slope,
+            self.tile(total) as level,
+            self.tile(self.inverse, self.gamma) as scale,
+        ):
+            for lines in self.portions():
+                part = dx[lines]
+                xp.subtract(self.x[lines], mean, out=part)
+                xp.multiply(part, slope, out=part)
+                xp.add(part, level, out=part)
+                xp.subtract(dy[lines], part, out=part)
+                xp.multiply(part, scale, out=part)
+
+    def portions(self) -> Iterator[slice]:
+        """Split the lines of the batch into stretches of about PORTION numbers."""
+        rows, step = self.x.shape[0], max(1, PORTION // self.line)
+        return (slice(first, min(first + step, rows)) for first in range(0, rows, step))
+
+    @contextmanager
+    def tile(self, values: Array | None, factor: Array | None = None) -> Iterator[Array]:
+        """Lend a line of one number for each unit: values · factor (1 where there is none), 0 where there are none."""
+        ops = self.site.ops
+        with ops.scratch(self.mean, shape=(self.line // self.units, self.units)) as line:
+            ops.xp.copyto(line, 0 if values is None else values)
+            if factor is not None:
+                ops.xp.multiply(line, factor, out=line)
+            yield line.reshape(self.line)
+
+    def sum_of(self, lines: Array, out: Array) -> None:
+        """Write the sum over all pixels for every unit."""
+        out.fill(0)
+        self.add_sum_of(lines, out)
+
+    def add_sum_of(self, lines: Array, out: Array) -> None:
+        ops = self.site.ops
+        with ops.scratch(out, shape=(self.line,)) as line, ops.scratch(out) as pixels:
+            ops.xp.sum(lines, axis=0, out=line)
+            ops.xp.sum(line.reshape(-1, self.units), axis=0, out=pixels)
+            ops.xp.add(out, pixels, out=out)
+
+
+class BoundGroupNormalization(BoundLayer):
+    """Normalization of each sample's groups on arrays: mean and variance over the first and the last axis of
+    `group` = (pixels, groups, channels of a group). Layers normalize every pixel by itself: (1, 1, units)."""
+
+    def __init__(self, layer: Normalization, site: Site, group: Shape) -> None:
+        self.site = site
+        self.epsilon = layer.epsilon
+        self.group = group
+        self.count = group[0] * group[2]
+        units = group[1:]
+        self.gamma, self.beta = (
+            None if value is None else value.reshape(units) for value in map(site.values.get, ("gamma", "beta"))
+        )
+        self.gamma_gradient, self.beta_gradient = (
+            None if value is None else value.reshape(units) for value in map(site.gradients.get, ("gamma", "beta"))
+        )
+        self.output = site.empty(site.input_shape)
+        self.buffer = site.empty(site.input_shape)
+        samples = math.prod(site.input_shape) // math.prod(group)
+        self.inverse_buffer = site.empty((samples, group[1]))
+        self.normalized = self.inverse = self.output[:0]
 
     def forward(self, x: Array, training: bool) -> Array:
         ops, rows = self.site.ops, x.shape[0]
-        self.normalized = self.buffer[:rows].reshape(-1, self.units)
-        self.inverse = self.inverse_buffer[:rows].reshape(-1, 1)
-        with ops.scratch(self.inverse) as mean, ops.scratch(self.inverse) as variance:
-            self.normalize(x.reshape(-1, self.units), mean, variance, self.inverse, self.axis)
-        return self.scaled(rows)
+        xp, y = ops.xp, self.output[:rows]
+        self.normalized = self.buffer[:rows].reshape(-1, *self.group)
+        self.inverse = self.inverse_buffer[:rows].reshape(-1, 1, self.group[1], 1)
+        with ops.scratch(self.inverse) as mean:
+            self.mean_of(x.reshape(-1, *self.group), mean)
+            xp.subtract(x.reshape(-1, *self.group), mean, out=self.normalized)
+        with ops.scratch(self.normalized) as square:
+            xp.multiply(self.normalized, self.normalized, out=square)
+            self.mean_of(square, self.inverse)
+        xp.add(self.inverse, self.epsilon, out=self.inverse)
+        xp.sqrt(self.inverse, out=self.inverse)
+        xp.divide(1, self.inverse, out=self.inverse)
+        xp.multiply(self.normalized, self.inverse, out=self.normalized)
+        grouped = y.reshape(-1, *self.group)
+        xp.multiply(self.normalized, 1 if self.gamma is None else self.gamma, out=grouped)
+        if self.beta is not None:
+            xp.add(grouped, self.beta, out=grouped)
+        return y
+
+    def backward(self, dy: Array) -> Array | None:
+        """dx = inverse · (dn − mean(dn) − normalized · mean(dn · normalized)), dn = gamma · dy"""
+        ops, slopes = self.site.ops, dy.reshape(-1, *self.group)
+        xp = ops.xp
+        if self.beta_gradient is not None:
+            xp.sum(slopes, axis=(0, 1), out=self.beta_gradient)
+        with ops.scratch(slopes) as product:
+            if self.gamma_gradient is not None:
+                xp.multiply(slopes, self.normalized, out=product)
+                xp.sum(product, axis=(0, 1), out=self.gamma_gradient)
+            if self.site.input_gradient is None:
+                return None
+            dx = self.site.input_gradient[: dy.shape[0]]
+            part = dx.reshape(-1, *self.group)
+            with ops.scratch(self.inverse) as mean, ops.scratch(self.inverse) as slope:
+                xp.multiply(slopes, 1 if self.gamma is None else self.gamma, out=part)
+                self.mean_of(part, mean)
+                xp.multiply(part, self.normalized, out=product)
+                self.mean_of(product, slope)
+                xp.multiply(self.normalized, slope, out=product)
+                xp.subtract(part, mean, out=part)
+                xp.subtract(part, product, out=part)
+                xp.multiply(part, self.inverse, out=part)
+        return dx
+
+    def mean_of(self, values: Array, out: Array) -> None:
+        """Write the mean of each group; `xp.mean` would divide in double precision, through buffers."""
+        self.site.ops.xp.sum(values, axis=(1, 3), keepdims=True, out=out)
+        self.site.ops.xp.divide(out, self.count, out=out)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from pydantic import Field
 
-from tuilab.blocks.arrays import Array
+from tuilab.blocks.arrays import Array, Shape
 from tuilab.blocks.layers.layer import BoundLayer, Layer, Site
+from tuilab.blocks.window import image_of
 
 
 class Dropout(Layer):
@@ -23,6 +25,43 @@ class Dropout(Layer):
 
     def bind(self, site: Site) -> BoundLayer:
         return BoundDropout(self.rate, site) if self.rate else Unchanged(site)
+
+
+class SpatialDropout(Layer, abstract=True):
+    """What dropouts of whole channels share."""
+
+    axes: ClassVar[int] = 2
+    """Of a sample beside the channels: 2 for images, 1 for sequences."""
+
+    rate: float = Field(ge=0, lt=1, description="Share of the channels that is dropped.")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        image_of(shape, self.axes)
+        return shape
+
+    def bind(self, site: Site) -> BoundLayer:
+        if not self.rate:
+            return Unchanged(site)
+        return BoundDropout(self.rate, site, (*[1] * self.axes, site.input_shape[-1]))
+
+
+class SpatialDropout2d(SpatialDropout):
+    """Sets whole channels of an image to zero in training: neighbouring pixels are so alike that single ones would not
+    be missed (Tompson et al., 2015).
+
+    y = x · mask / (1 − rate), mask: (batch, 1, 1, channels), 1 with probability 1 − rate
+    x and y: (batch, height, width, channels)
+    """
+
+
+class SpatialDropout1d(SpatialDropout):
+    """Sets whole channels of a sequence to zero in training.
+
+    y = x · mask / (1 − rate), mask: (batch, 1, channels), 1 with probability 1 − rate
+    x and y: (batch, steps, channels)
+    """
+
+    axes = 1
 
 
 class GaussianNoise(Layer):
@@ -55,12 +94,13 @@ class Unchanged(BoundLayer):
 
 
 class BoundDropout(BoundLayer):
-    """Dropout on arrays; the mask is drawn anew from the layer's stream at every step."""
+    """Dropout on arrays; the mask is drawn anew from the layer's stream at every step, for samples of the input's shape
+    or of the one given, whose axes of size 1 share what is drawn."""
 
-    def __init__(self, rate: float, site: Site) -> None:
+    def __init__(self, rate: float, site: Site, shape: Shape | None = None) -> None:
         self.site = site
         self.rate = rate
-        self.mask = site.empty(site.input_shape)
+        self.mask = site.empty(site.input_shape if shape is None else shape)
         self.output = site.empty(site.input_shape)
         self.stream = site.stream("dropout")
 

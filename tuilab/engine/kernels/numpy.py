@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from tuilab.blocks.arrays import Array, ArrayModule, HostArray, Shape, Stream
+from tuilab.blocks.window import Window
+from tuilab.engine.kernels import convolution, pooling
 
 ALIGNMENT = 256  # bytes; what GPUs want for vector loads, and more than a CPU's cache line
 
@@ -86,3 +88,30 @@ class NumpyKernels:
             self.xp.sum(dy, axis=0, out=dbias)
         if dx is not None:
             self.xp.matmul(dy, kernel.T, out=dx)
+
+    def conv2d(self, x: Array, kernel: Array, bias: Array | None, window: Window, out: Array) -> None:
+        convolution.forward(self, x, kernel, bias, window, out)
+
+    def conv2d_backward(
+        self,
+        x: Array,
+        kernel: Array,
+        dy: Array,
+        window: Window,
+        dx: Array | None,
+        dkernel: Array | None,
+        dbias: Array | None,
+    ) -> None:
+        convolution.backward(self, x, kernel, dy, window, dx, dkernel, dbias)
+
+    def max_pool2d(self, x: Array, window: Window, out: Array, chosen: Array | None) -> None:
+        pooling.maximum(self, x, window, out, chosen)
+
+    def max_pool2d_backward(self, chosen: Array, dy: Array, window: Window, dx: Array) -> None:
+        pooling.maximum_backward(self, chosen, dy, window, dx)
+
+    def sum_pool2d(self, x: Array, window: Window, out: Array) -> None:
+        pooling.total(self, x, window, out)
+
+    def sum_pool2d_backward(self, dy: Array, window: Window, dx: Array) -> None:
+        pooling.total_backward(self, dy, window, dx)

@@ -1,0 +1,70 @@
+"""What dense and convolutional layers share: an activation after the sum, and a penalty on what it gives."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+from tuilab.blocks.activations import Activation, Linear
+from tuilab.blocks.arrays import Array, Shape
+from tuilab.blocks.layers.layer import Activity, BoundLayer, Site
+from tuilab.blocks.regularizers import Regularizer
+
+
+class BoundActivated(BoundLayer):
+    """y = activation(z) on arrays; z and y share one buffer where the activation's backward allows it. Subclasses say
+    what z is."""
+
+    def __init__(self, site: Site, shape: Shape, activation: Activation, regularizer: Regularizer | None) -> None:
+        self.site = site
+        self.activation = activation
+        self.regularizer = regularizer
+        self.linear = isinstance(activation, Linear)
+        self.output = site.empty(shape)
+        self.before = site.empty(shape) if activation.needs_input else self.output
+        self.x = self.z = self.y = self.output[:0]
+
+    def compute(self, x: Array, z: Array) -> None:
+        """Write z for x: (batch, *input shape) → (batch, *output shape)."""
+        raise NotImplementedError  # abstract
+
+    def differentiate(self, dz: Array, dx: Array | None) -> None:
+        """Write the parameters' gradients, and dL/dx where it is wanted, for the input `self.x`. Leaves dz as it is."""
+        raise NotImplementedError  # abstract
+
+    def forward(self, x: Array, training: bool) -> Array:
+        rows = x.shape[0]
+        self.x, self.z, self.y = x, self.before[:rows], self.output[:rows]
+        self.compute(x, self.z)
+        if not self.linear:
+            self.activation.forward(self.site.ops, self.z, out=self.y)
+            self.activity = Activity(self.activation, self.z, self.y)
+        if self.regularizer is not None and training:
+            self._add_activity_penalty(self.regularizer, rows)
+        return self.y
+
+    def _add_activity_penalty(self, regularizer: Regularizer, rows: int) -> None:
+        ops = self.site.ops
+        with ops.scratch(self.site.penalty) as penalty:
+            penalty[...] = 0
+            regularizer.add_penalty(ops, self.y, penalty)
+            ops.xp.multiply(penalty, 1 / rows, out=penalty)
+            ops.xp.add(self.site.penalty, penalty, out=self.site.penalty)
+
+    def backward(self, dy: Array) -> Array | None:
+        ops, place = self.site.ops, self.site.input_gradient
+        dx = None if place is None else place[: dy.shape[0]]
+        with self._room(dy) as dz:
+            if self.regularizer is not None:
+                dz[...] = 0
+                self.regularizer.add_gradient(ops, self.y, dz)
+                ops.xp.multiply(dz, 1 / dy.shape[0], out=dz)
+                ops.xp.add(dz, dy, out=dz)
+                dy = dz
+            if not self.linear:
+                self.activation.backward(ops, self.z, self.y, dy, out=dz)
+            self.differentiate(dz, dx)
+        return dx
+
+    def _room(self, dy: Array) -> AbstractContextManager[Array]:
+        """Lend memory for dL/dz; dy itself where the two are the same."""
+        return nullcontext(dy) if self.linear and self.regularizer is None else self.site.ops.scratch(dy)
