@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.data.cifar_files import write_archive
 from tests.data.idx_files import write_set
 from tuilab.blocks.datasets import Dataset, FashionMnist, Mnist
 from tuilab.blocks.samples import Data, Split
@@ -49,6 +50,7 @@ SETS = [
     Row("diabetes", 319, 35, 88, "standardize"),
     Row("mnist", 36, 4, 20, "1/255", "uint8"),  # a small one, written by the test
     Row("fashion_mnist", 36, 4, 20, "1/255", "uint8"),
+    Row("cifar10", 18, 2, 4, "1/255", "uint8"),
 ]
 
 
@@ -57,6 +59,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_set(Mnist(), folder / "mnist")
     write_set(FashionMnist(), folder / "fashion-mnist")
+    write_archive(folder / "cifar10")
     return folder
 
 
@@ -65,7 +68,7 @@ def parts_of(data: Data) -> list[Split]:
 
 
 def test_every_set_has_a_row() -> None:
-    assert {row.name for row in SETS} == set(Dataset.registry)
+    assert {row.name for row in SETS} == set(Dataset.offered())
 
 
 @pytest.mark.parametrize("row", SETS, ids=lambda row: row.name)

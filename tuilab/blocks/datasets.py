@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from tuilab.blocks.arrays import Shape
 from tuilab.blocks.block import Block
@@ -67,8 +67,15 @@ class Dataset(Block, kind=True):
         "two_gauss": "gauss",
         "cancer": "breast_cancer",
         "fashion": "fashion_mnist",
+        "cifar": "cifar10",
+        "cifar_10": "cifar10",
         "multi_label": "multilabel",
     }
+
+    @classmethod
+    def offered(cls) -> list[str]:
+        """Return the names of the sets that there is something to learn from."""
+        return [name for name, block in cls.registry.items() if block is not ShapeOnly]
 
     def info(self) -> DataInfo:
         """Return shape, task and names, without reading the data."""
@@ -338,8 +345,19 @@ class RemoteFile:
     size: int
     """Bytes."""
     sha256: str
-    item_shape: Shape
-    """Of one item in the idx file: (28, 28) for images, () for labels."""
+    item_shape: Shape = ()
+    """Of one item in an idx file: (28, 28) for images, () for labels."""
+
+
+class Downloaded(Dataset, abstract=True):
+    """A set in files of its publisher."""
+
+    folders: ClassVar[tuple[str, ...]]
+    """Where the files lie in the data folder; downloads go into the first."""
+    mirrors: ClassVar[tuple[str, ...]]
+    files: ClassVar[tuple[RemoteFile, ...]]
+    other_files: ClassVar[tuple[str, ...]] = ()
+    """Names of files any of which holds the whole set as well."""
 
 
 def _idx_files(*published: tuple[int, str]) -> tuple[RemoteFile, ...]:
@@ -351,15 +369,10 @@ def _idx_files(*published: tuple[int, str]) -> tuple[RemoteFile, ...]:
     )
 
 
-class IdxImages(Dataset, abstract=True):
-    """Grey images of 28 × 28 pixels in four idx files, which bring their own test part."""
+class IdxImages(Downloaded, abstract=True):
+    """Grey images of 28 × 28 pixels in four idx files: images and labels, for training, and the same for the test."""
 
     default_normalization = "rescale"
-    folders: ClassVar[tuple[str, ...]]
-    """Where the files lie in the data folder; downloads go into the first."""
-    mirrors: ClassVar[tuple[str, ...]]
-    files: ClassVar[tuple[RemoteFile, ...]]
-    """Training images, training labels, test images, test labels."""
 
 
 class Mnist(IdxImages):
@@ -403,3 +416,60 @@ class FashionMnist(IdxImages):
             *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
         )
         return DataInfo((28, 28, 1), "categorical", classes=names)
+
+
+class Cifar10(Downloaded):
+    """60 000 small colour photographs of animals and vehicles in ten classes, 32 × 32 pixels, 10 000 of them for the
+    test (Krizhevsky, 2009).
+    """
+
+    default_normalization = "rescale"
+    folders = ("cifar10", "cifar-10")
+    mirrors = ("https://www.cs.toronto.edu/~kriz/",)
+    files = (
+        RemoteFile(
+            "cifar-10-binary.tar.gz",
+            170_052_171,
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        ),
+    )
+    other_files = ("cifar-10-python.tar.gz",)
+
+    def info(self) -> DataInfo:
+        names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+        return DataInfo((32, 32, 3), "categorical", classes=names)
+
+
+# Nothing to learn from.
+
+
+class ShapeOnly(Dataset):
+    """Samples that are not here: only their shape, and what is predicted from them, is known. Enough to build a
+    network, to load its weights and to predict; to train or evaluate, name a data set: --set data.dataset=NAME.
+    """
+
+    input_shape: tuple[int, ...] = Field(
+        (1,), min_length=1, max_length=3, strict=False, description="Shape of one sample."
+    )
+    task: Task = Field("categorical", description="What is predicted.")
+    classes: int = Field(2, gt=1, le=1_000_000, description="Classes, or labels, that there are.")
+    names: tuple[str, ...] = Field((), strict=False, description="Their names; unset: their numbers.")
+    targets: int = Field(1, gt=0, le=1_000_000, description="Numbers that are predicted in a regression.")
+
+    @field_validator("input_shape")
+    @classmethod
+    def _sizes(cls, shape: Shape) -> Shape:
+        if any(not 0 < size <= 1_000_000 for size in shape):
+            raise ValueError("sizes must be from 1 to 1,000,000")
+        return shape
+
+    @model_validator(mode="after")
+    def _a_name_each(self) -> Self:
+        if self.names and len(self.names) != self.classes:
+            raise ValueError(f"names must name all {self.classes} classes, there are {len(self.names)}")
+        return self
+
+    def info(self) -> DataInfo:
+        if self.task == "regression":
+            return DataInfo(self.input_shape, self.task, targets=self.targets)
+        return DataInfo(self.input_shape, self.task, self.names or tuple(map(str, range(self.classes))))

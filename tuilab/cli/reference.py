@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from tuilab.blocks import (
     activations,
+    augmentations,
     constraints,
     datasets,
     initializers,
@@ -37,6 +38,7 @@ KINDS: tuple[type[Block], ...] = (
     optimizers.Optimizer,
     schedules.Schedule,
     datasets.Dataset,
+    augmentations.Augmentation,
 )
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tuilab.cli.options import Best, DataDir, Json, Run, Runs
-from tuilab.cli.output import number, print_json, print_table
+from tuilab.cli.output import message, number, print_json, print_table
+from tuilab.text import clean_text
 
 if TYPE_CHECKING:
     from tuilab.blocks.arrays import HostArray
     from tuilab.blocks.metrics import Outputs
+    from tuilab.runs.trained import TrainedRun
 
 
 def evaluate(run: Run, best: Best = False, runs: Runs = None, data_dir: DataDir = None, as_json: Json = False) -> None:
@@ -35,24 +37,66 @@ def evaluate(run: Run, best: Best = False, runs: Runs = None, data_dir: DataDir 
 
 def predict(
     run: Run,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Samples: .csv with the features' names, .npy or .npz.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE", help="Samples: .csv with the features' names, .npy or .npz; or pictures, .png and .jpg."
+        ),
+    ],
     best: Best = False,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to print for a picture.")] = 5,
     runs: Runs = None,
     as_json: Json = False,
 ) -> None:
-    """Predict the samples of a file with a trained network."""
+    """Predict the samples of a file, or what pictures show, with a trained network."""
     from tuilab.data.features import read_features
+    from tuilab.data.pictures import is_picture
+    from tuilab.errors import UsageError
     from tuilab.runs.directory import find_run, runs_folder
     from tuilab.runs.trained import TrainedRun
 
+    pictures = [is_picture(file) for file in files]
+    if len(files) > 1 and not all(pictures):
+        raise UsageError("several files can be predicted at once only where all of them are pictures: .png, .jpg")
     trained = TrainedRun(find_run(runs_folder(runs), run), best)
-    outputs = trained.predict(read_features(file, trained.info))
+    features = _read_pictures(files, trained) if all(pictures) else read_features(files[0], trained.info)
+    outputs = trained.predict(features)
     predictions = [_prediction(row, trained.network.plan.outputs, trained.info.classes) for row in outputs]
+    if all(pictures):
+        _show_pictures([clean_text(str(file), 400) for file in files], predictions, top, as_json)
+        return
     if as_json:
         print_json(predictions)
         return
     rows = [[str(index), _shown(row["prediction"]), _likely(row)] for index, row in enumerate(predictions)]
     print_table(["row", "prediction", "probabilities"], rows, right=[0])
+
+
+def _read_pictures(files: list[Path], trained: TrainedRun) -> HostArray:
+    """Return pictures as samples, (n, height, width, channels), and say what was changed for that."""
+    import numpy as np
+
+    from tuilab.data.pictures import read_picture
+
+    samples = []
+    for file in files:
+        sample, changes = read_picture(file, trained.info, trained.pixel_maximum)
+        samples.append(sample)
+        if changes:
+            message(f"{clean_text(str(file), 400)}: {', '.join(changes)}")
+    return np.stack(samples)
+
+
+def _show_pictures(names: list[str], predictions: list[dict[str, Any]], top: int, as_json: bool) -> None:
+    if as_json:
+        print_json([{"file": name, **row} for name, row in zip(names, predictions, strict=True)])
+        return
+    rows = []
+    for name, row in zip(names, predictions, strict=True):
+        likely = [(shown, f"{probability:.4f}") for shown, probability in _most_likely(row, top)]
+        for index, (shown, probability) in enumerate(likely or [(_shown(row["prediction"]), "")]):
+            rows.append([name if index == 0 else "", shown, probability])
+    print_table(["picture", "prediction", "probability"], rows, right=[2])
 
 
 def _prediction(row: HostArray, outputs: Outputs, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -80,6 +124,9 @@ def _shown(prediction: Any) -> str:
 
 def _likely(row: dict[str, Any]) -> str:
     """The three most probable classes."""
+    return "  ".join(f"{name} {value:.3f}" for name, value in _most_likely(row, 3))
+
+
+def _most_likely(row: dict[str, Any], count: int) -> list[tuple[str, float]]:
     probabilities: dict[str, float] = row.get("probabilities", {})
-    first = sorted(probabilities.items(), key=lambda item: -item[1])[:3]
-    return "  ".join(f"{name} {value:.3f}" for name, value in first)
+    return sorted(probabilities.items(), key=lambda item: -item[1])[:count]

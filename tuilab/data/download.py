@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from tuilab import __version__
-from tuilab.blocks.datasets import Dataset, IdxImages, RemoteFile
+from tuilab.blocks.datasets import Dataset, Downloaded, IdxImages, RemoteFile
+from tuilab.data.cifar import read_archive
 from tuilab.data.folders import data_folder, find_folder, shown
 from tuilab.data.idx import read_idx
 from tuilab.errors import DataError, StorageError, UsageError
@@ -46,13 +47,15 @@ def fetch(
     folder cannot be written.
     """
     name = dataset.type_name()
-    if not isinstance(dataset, IdxImages):
+    if not isinstance(dataset, Downloaded):
         raise UsageError(f"{name} needs no download: it comes with tuilab")
     folder = find_folder(dataset, data_dir) or data_folder(data_dir) / dataset.folders[0]
     with _storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    if any(_is_whole(dataset, RemoteFile(name, 0, ""), folder) for name in dataset.other_files):
+        return folder
     for file in dataset.files:
-        if not _is_whole(folder / file.name, file):
+        if not _is_whole(dataset, file, folder):
             fetch_file(file, folder, mirrors or dataset.mirrors, progress or _ignore)
     return folder
 
@@ -191,10 +194,13 @@ def _check_url(url: str) -> None:
         raise _MirrorError(f"{url} is not https")
 
 
-def _is_whole(path: Path, file: RemoteFile) -> bool:
+def _is_whole(dataset: Downloaded, file: RemoteFile, folder: Path) -> bool:
     """Whether a file is there and can be read. It need not be the published one to the byte: it may be packed anew."""
     try:
-        read_idx(path, file.item_shape)
+        if isinstance(dataset, IdxImages):
+            read_idx(folder / file.name, file.item_shape)
+        else:
+            read_archive(folder / file.name)
     except DataError:
         return False
     return True

@@ -24,10 +24,10 @@ def read_features(path: Path, info: DataInfo) -> HostArray:
     if suffix == ".csv":
         columns = info.columns or tuple(Column(name) for name in info.features)
         if not columns:
-            raise DataError(f"{shown(path)}: this network takes images; save them as an .npy or .npz file")
+            raise DataError(f"{shown(path)}: this network takes images: .png, .jpg, .npy or .npz files")
         return one_hot(read_columns(path, columns), columns)
     if suffix not in (".npy", ".npz"):
-        raise DataError(f"{shown(path)}: must be a .csv, .npy or .npz file")
+        raise DataError(f"{shown(path)}: must be a .csv, .npy or .npz file, or a picture: .png, .jpg")
     x = read_arrays(path)
     if x.ndim and math.prod(x.shape[1:]) == math.prod(info.input_shape):
         x = x.reshape(-1, *info.input_shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tuilab.blocks.datasets import IdxImages
+from tuilab.blocks.datasets import Downloaded
 from tuilab.errors import DataError
 from tuilab.text import clean_text
 
@@ -26,16 +26,18 @@ def data_folder(data_dir: Path | None = None) -> Path:
     return user_cache_path("tuilab")
 
 
-def find_folder(dataset: IdxImages, data_dir: Path | None = None) -> Path | None:
-    """Return the folder that holds all four files of a set, or None."""
+def find_folder(dataset: Downloaded, data_dir: Path | None = None) -> Path | None:
+    """Return the folder that holds a set, or None."""
     for folder in dataset.folders:
         path = data_folder(data_dir) / folder
         if all((path / file.name).is_file() for file in dataset.files):
             return path
+        if any((path / name).is_file() for name in dataset.other_files):
+            return path
     return None
 
 
-def missing_files_error(dataset: IdxImages, data_dir: Path | None = None) -> DataError:
+def missing_files_error(dataset: Downloaded, data_dir: Path | None = None) -> DataError:
     """Return the error that says which files are missing, where they belong and how to get them."""
     folder = data_folder(data_dir) / dataset.folders[0]
     missing = [file.name for file in dataset.files if not (folder / file.name).is_file()]

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuilab.blocks.arrays import HostArray, host_generator
-from tuilab.blocks.datasets import Bundled, DataInfo, Dataset, IdxImages, Normalization
+from tuilab.blocks.datasets import Bundled, Cifar10, DataInfo, Dataset, IdxImages, Normalization, ShapeOnly
 from tuilab.blocks.samples import Data, Scaling, Split
 from tuilab.data.archive import describe_archive, read_archive
 from tuilab.data.bundled import read_bundled
+from tuilab.data.cifar import read_cifar
 from tuilab.data.folders import shown
 from tuilab.data.generated import generate
 from tuilab.data.idx import read_images
 from tuilab.data.scaling import rescaling, standardization
 from tuilab.data.split import check_classes, held_out
 from tuilab.data.table import describe_table, read_more, read_table
+from tuilab.errors import DataError
 
 if TYPE_CHECKING:
     from tuilab.experiment.document import DataSettings
@@ -78,9 +80,15 @@ def _scaling(normalization: Normalization, train: Split, pixel_maximum: int) -> 
 
 
 def _read_named(dataset: Dataset, data_dir: Path | None) -> _Source:
+    if isinstance(dataset, ShapeOnly):
+        remedy = "name what to learn from: --set data.dataset=NAME"
+        raise DataError(f"there is no data, only the shape of the samples is known; {remedy}")
     test = None
     if isinstance(dataset, IdxImages):
         features, targets, *of_test = read_images(dataset, data_dir)
+        test = Split(*of_test)
+    elif isinstance(dataset, Cifar10):
+        features, targets, *of_test = read_cifar(dataset, data_dir)
         test = Split(*of_test)
     elif isinstance(dataset, Bundled):
         features, targets = read_bundled(dataset)

@@ -4,22 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tuilab.blocks.arrays import Array, HostArray, Ops, Shape, host_generator
 from tuilab.blocks.samples import Scaling, Split
+from tuilab.engine.augmenting import Augmenter
+
+if TYPE_CHECKING:
+    from tuilab.engine.network import Network
+
+
+def batches_for(network: Network, split: Split, scaling: Scaling | None, training: bool = False) -> Batches:
+    """Return samples as a network takes them; `training`: with the augmentations that act in training alone."""
+    ops, plan, size, dtype = network.ops, network.plan, network.batch_size, network.dtype
+    stored, augmenter = split.features.shape[1:], None
+    if plan.augmentation:
+        clock = network.clock if training else None
+        augmenter = Augmenter(ops, plan.augmentation, stored, plan.outputs, size, dtype, network.seed, clock)
+    return Batches(ops, split, scaling, plan.input_shape, size, dtype, augmenter)
 
 
 class Batches:
     """One part of a data set on the device.
 
-    Features stay in the type in which they are stored; a batch is gathered, converted and scaled into one buffer.
+    Features stay in the type in which they are stored; a batch is gathered, converted and scaled into one buffer, and
+    augmented from there. `shape`: of one sample as the network sees it.
     """
 
     def __init__(
-        self, ops: Ops, split: Split, scaling: Scaling | None, shape: Shape, batch_size: int, dtype: str
+        self,
+        ops: Ops,
+        split: Split,
+        scaling: Scaling | None,
+        shape: Shape,
+        batch_size: int,
+        dtype: str,
+        augmenter: Augmenter | None = None,
     ) -> None:
         xp = ops.xp
         self.ops = ops
+        self.shape = shape
+        self.augmenter = augmenter
+        self.targets: Array | None = None
+        """Of the last batch, where its samples were mixed: what the loss compares with, (rows, units)."""
+        if augmenter is not None:
+            shape = split.features.shape[1:]  # augmentations see pictures, also where the network takes them flat
         self.samples = len(split)
         self.batch_size = batch_size
         self.features: Array = xp.ascontiguousarray(xp.asarray(split.features).reshape(self.samples, *shape))
@@ -48,7 +77,10 @@ class Batches:
             yield self.batch(index)
 
     def batch(self, index: int) -> tuple[Array, Array]:
-        """Return inputs (rows, *shape) and labels of batch `index` of this epoch; valid until the next call."""
+        """Return inputs (rows, *shape) and labels of batch `index` of this epoch; valid until the next call.
+
+        Of mixed samples the labels are those of the larger share, and `targets` holds the shares.
+        """
         xp = self.ops.xp
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         count = len(rows)
@@ -62,6 +94,9 @@ class Batches:
             if offset is not None:
                 xp.subtract(x, offset, out=x)
             xp.multiply(x, scale, out=x)
+        if self.augmenter is not None:
+            x, self.targets = self.augmenter.change(x, y)
+            x = x.reshape(count, *self.shape)
         return x, y
 
 

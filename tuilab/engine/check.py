@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tuilab.blocks.arrays import Array, HostArray, host_generator
 from tuilab.blocks.samples import Data, Split
 from tuilab.engine.arena import Entry
-from tuilab.engine.batches import Batches
+from tuilab.engine.batches import batches_for
 from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.network import Network
 from tuilab.experiment.document import Experiment
@@ -51,7 +51,7 @@ def check_gradients(experiment: Experiment, data: Data) -> Iterator[Checked]:
     count = min(SAMPLES, len(data.train))
     split = Split(data.train.features[:count], data.train.targets[:count])
     network = Network(NumpyKernels(), planned, experiment.training.loss, count, "float64", experiment.seed)
-    x, labels = Batches(network.ops, split, data.scaling, planned.input_shape, count, "float64").batch(0)
+    x, labels = batches_for(network, split, data.scaling).batch(0)
     generator = host_generator(experiment.seed, "gradient check")
     values = network.arena.trainable_values
     values += 0.01 * generator.standard_normal(values.shape)

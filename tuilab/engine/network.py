@@ -124,7 +124,8 @@ class Network:
 
     def measure(self, x: Array, labels: Array, training: bool = False, weights: Array | None = None) -> Array:
         """Run forwards, and leave each sample's loss in `sample_losses` and the batch's loss, with every penalty, in
-        `step_loss`. `weights`, (rows,), multiply the samples' losses. Returns the predictions."""
+        `step_loss`. `labels` may be mixed targets, (rows, units); `weights`, (rows,), multiply the samples' losses.
+        Returns the predictions."""
         xp, rows = self.ops.xp, x.shape[0]
         self.penalty[...] = 0
         y = self.chain.forward(x, training)

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from tuilab.blocks.arrays import Array, HostArray
 from tuilab.blocks.samples import Data, Split
-from tuilab.engine.batches import Batches
+from tuilab.engine.batches import Batches, batches_for
 from tuilab.engine.device import Device
 from tuilab.engine.distributions import Distributions
 from tuilab.engine.divergence import all_finite, find_origin, find_overflow
@@ -47,7 +47,7 @@ class Trainer:
         self.plan = plan(experiment, data.info)
         ops, batch_size = device.ops, min(experiment.data.batch_size, len(data.train))
         self.network = Network(ops, self.plan, training.loss, batch_size, training.dtype, experiment.seed)
-        self.train = self._batches(data.train)
+        self.train = batches_for(self.network, data.train, data.scaling, training=True)
         self.validation = None if data.validation is None else self._batches(data.validation)
         arena = self.network.arena
         self.updater = Updater(
@@ -88,8 +88,7 @@ class Trainer:
         self._status: Status = "finished"
 
     def _batches(self, split: Split) -> Batches:
-        network = self.network
-        return Batches(network.ops, split, self.data.scaling, self.plan.input_shape, network.batch_size, network.dtype)
+        return batches_for(self.network, split, self.data.scaling)
 
     def _check_monitors(self) -> None:
         """Refuse to wait for results on a validation part that this data set does not give."""
@@ -190,6 +189,7 @@ class Trainer:
         if not done:
             self.measures.start()
         for index in range(done, len(self.train)):
+            self.network.clock.epoch, self.network.clock.step = epoch, self.step
             yield from self._run_step(epoch, *self.train.batch(index))
             if self._stop_reason:
                 break
@@ -231,7 +231,6 @@ class Trainer:
         yield epoch_done
 
     def _run_step(self, epoch: int, x: Array, labels: Array) -> Iterator[Event]:
-        self.network.clock.epoch, self.network.clock.step = epoch, self.step
         last = (self.step + 1) % len(self.train) == 0
         self.statistics_due |= self.step % self.experiment.training.statistics_every == 0
         updates = self.updater.step
@@ -243,7 +242,8 @@ class Trainer:
         if drawn:
             watchers.append(self.distributions)
         with self.device.ops.quiet():
-            if not self.train_batch(x, labels, read=last or self.step_by_step, watchers=watchers):
+            read = last or self.step_by_step
+            if not self.train_batch(x, labels, read, watchers, self.train.targets):
                 self._diverge(x)
                 return
             updated = self.updater.step > updates  # not while gradients of several batches are gathered
@@ -300,16 +300,22 @@ class Trainer:
                     return
 
     def train_batch(
-        self, x: Array, labels: Array, read: bool = False, watchers: Sequence[Statistics | Distributions] = ()
+        self,
+        x: Array,
+        labels: Array,
+        read: bool = False,
+        watchers: Sequence[Statistics | Distributions] = (),
+        targets: Array | None = None,
     ) -> bool:
         """Do one step on inputs (rows, *input shape) and their labels; returns False, and leaves the weights as they
-        are, where a loss that was read is not finite. `watchers` look at the gradients."""
+        are, where a loss that was read is not finite. `watchers` look at the gradients; `targets`, (rows, units), where
+        samples are mixed, are what the loss compares with."""
         network, ops = self.network, self.device.ops
         weights = None
         if self.class_weights is not None:
             weights = self.sample_weights[: len(labels)]
             ops.gather(self.class_weights, labels, out=weights)
-        predictions = network.measure(x, labels, training=True, weights=weights)
+        predictions = network.measure(x, labels if targets is None else targets, training=True, weights=weights)
         if not self._read_loss(read):
             return False
         self.measures.add(network.step_loss, labels, predictions)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from tuilab.blocks.augmentations import Augmentation
 from tuilab.blocks.datasets import Dataset
 from tuilab.blocks.layers import Layer
 from tuilab.blocks.losses import Loss
@@ -53,6 +54,9 @@ class DataSettings(BaseModel):
     normalization: Literal["auto", "none", "standardize", "rescale"] = Field(
         "auto",
         description="auto: what suits the set; standardize: mean 0, deviation 1; rescale: ÷ the largest pixel.",
+    )
+    augmentation: list[Augmentation] = Field(
+        [], max_length=20, description="What is done to samples before the network sees them, in this order."
     )
     flatten: bool | None = Field(None, description="Give images as flat vectors; unset: when the first layer is dense.")
 

@@ -8,7 +8,7 @@ from tuilab.blocks.activations import Activation
 from tuilab.blocks.arrays import Shape
 from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.layers import Layer
-from tuilab.blocks.layers.containers import Repeat
+from tuilab.blocks.layers.containers import last_of
 from tuilab.blocks.losses import CosineSimilarity
 from tuilab.blocks.metrics import TopK
 from tuilab.errors import Problem
@@ -26,18 +26,43 @@ MOST_UNKNOWN = 10
 """Wrong class names told at once."""
 
 
-def last_layer(experiment: Experiment) -> tuple[str, Layer]:
-    """Return the layer that the network's outputs come from, and its place; inside others where these only group it."""
-    place, layer = f"layers[{len(experiment.layers) - 1}]", experiment.layers[-1]
-    while isinstance(layer, Repeat):
-        place, layer = f"{place}.layers[{len(layer.layers) - 1}]", layer.layers[-1]
-    return place, layer
-
-
 def last_activation(experiment: Experiment) -> Activation | None:
     """Return the function that the network's outputs come from, None where the last layer has none."""
-    activation = getattr(last_layer(experiment)[1], "activation", None)
+    activation = getattr(last_of(experiment.layers).layer, "activation", None)
     return activation if isinstance(activation, Activation) else None
+
+
+def augmented_shape(data: DataSettings, info: DataInfo, problems: list[Problem] | None = None) -> Shape:
+    """Return the shape of a sample after all augmentations, those left out that do not fit: `problems` get one more for
+    each of these."""
+    shape = info.input_shape
+    for index, augmentation in enumerate(data.augmentation):
+        try:
+            shape = augmentation.output_shape(shape)
+        except ValueError as error:
+            if problems is not None:
+                message = clean_text(f"{augmentation.type_name()} {error}")
+                problems.append(Problem(f"data.augmentation[{index}]", message))
+    return shape
+
+
+def augmentation_problems(experiment: Experiment, info: DataInfo) -> list[Problem]:
+    """Return what is wrong between the augmentations, the data and the loss."""
+    data, loss = experiment.data, experiment.training.loss
+    problems: list[Problem] = []
+    augmented_shape(data, info, problems)
+    for index, augmentation in enumerate(data.augmentation):
+        name, place = augmentation.type_name(), f"data.augmentation[{index}]"
+        if augmentation.shares_targets and loss.targets == "signs":
+            message = f"{name} asks for a share of two classes, {loss.type_name()} for one: use {ADVICE[info.task]}"
+            problems.append(Problem(place, message))
+        if augmentation.bounded and data.normalization == "standardize":
+            message = (
+                f"{name} keeps values within its value_range, and standardized ones have no bounds: set "
+                'data.normalization = "rescale", and put a normalization behind it'
+            )
+            problems.append(Problem(place, message))
+    return problems
 
 
 def output_problems(experiment: Experiment, info: DataInfo, shape: Shape) -> list[Problem]:
@@ -47,7 +72,7 @@ def output_problems(experiment: Experiment, info: DataInfo, shape: Shape) -> lis
         return problems + _unit_problems(experiment, info, shape[0])
     written = " × ".join(map(str, shape))
     message = f"the output has the shape {written}, one vector is needed: add a flatten layer before the dense layers"
-    return [*problems, Problem(last_layer(experiment)[0], message)]
+    return [*problems, Problem(last_of(experiment.layers).place, message)]
 
 
 def _loss_problems(experiment: Experiment, info: DataInfo) -> list[Problem]:
@@ -81,12 +106,10 @@ def _unit_problems(experiment: Experiment, info: DataInfo, units: int) -> list[P
             "multi_label": f"the data has {len(info.classes)} labels",
             "regression": f"the data has {info.targets} value{'s' * (info.targets > 1)} to predict",
         }[info.task]
-        layer = _layer_with_units(experiment.layers)
-        if layer is None:
-            place, remedy = last_layer(experiment)[0], "end with a dense layer of"
-        else:
-            place, remedy = f"{layer}.units", "set"
-        return [Problem(place, f"{what}, the output has {units}: {remedy} units = {wanted[0]}")]
+        place, remedy = last_of(experiment.layers).place, f"end with a dense layer of units = {wanted[0]}"
+        if (setting := _output_setting(experiment.layers)) is not None:
+            place, remedy = setting, f"set {setting.rpartition('.')[2]} = {wanted[0]}"
+        return [Problem(place, f"{what}, the output has {units}: {remedy}")]
     if info.task == "binary" and loss.targets == "labels" and units == 1:
         message = f"{loss.type_name()} needs one unit a class: set units = 2, or use {ADVICE['binary']}"
         return [Problem("training.loss", message)]
@@ -96,18 +119,16 @@ def _unit_problems(experiment: Experiment, info: DataInfo, units: int) -> list[P
 
 
 def _activation_place(experiment: Experiment) -> str:
-    place, layer = last_layer(experiment)
-    return place + ".activation" if "activation" in type(layer).model_fields else place
+    place, written, _ = last_of(experiment.layers)
+    return place + ".activation" if "activation" in type(written).model_fields else place
 
 
-def _layer_with_units(layers: Sequence[Layer], here: str = "layers") -> str | None:
-    """Return the place of the layer that sets how many outputs there are."""
-    for index in reversed(range(len(layers))):
-        layer, place = layers[index], f"{here}[{index}]"
-        if "units" in type(layer).model_fields:
-            return place
-        if isinstance(layer, Repeat):
-            return _layer_with_units(layer.layers, f"{place}.layers")
+def _output_setting(layers: Sequence[Layer]) -> str | None:
+    """Return the place of the setting that says how many outputs there are."""
+    for count in range(len(layers), 0, -1):
+        place, written, layer = last_of(layers[:count])
+        if written.output_setting is not None:
+            return f"{place}.{written.output_setting}"
         if not layer.keeps_shape:
             return None
     return None

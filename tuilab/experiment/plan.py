@@ -9,13 +9,20 @@ from functools import cached_property
 from itertools import zip_longest
 
 from tuilab.blocks.arrays import Shape
+from tuilab.blocks.augmentations import Augmentation
 from tuilab.blocks.datasets import DataInfo
-from tuilab.blocks.layers.containers import MOST_LAYERS, Repeat, first_wish, leaf_count
+from tuilab.blocks.layers.containers import MOST_LAYERS, Container, first_wish, last_of, leaf_count
 from tuilab.blocks.layers.layer import Layer, Parameter
 from tuilab.blocks.metrics import Outputs
 from tuilab.errors import ExperimentError, Problem
 from tuilab.experiment.document import Experiment
-from tuilab.experiment.fit import last_activation, last_layer, output_problems, training_problems
+from tuilab.experiment.fit import (
+    augmentation_problems,
+    augmented_shape,
+    last_activation,
+    output_problems,
+    training_problems,
+)
 from tuilab.text import clean_text
 
 
@@ -61,6 +68,8 @@ class Plan:
     outputs: Outputs
     fused: bool
     """Whether the last activation is computed together with the loss."""
+    augmentation: tuple[Augmentation, ...] = ()
+    """What is done to samples of the data before they have the input shape."""
 
     @cached_property
     def leaves(self) -> tuple[PlannedLayer, ...]:
@@ -76,26 +85,29 @@ class Plan:
         return sum(layer.trainable_count for layer in self.layers)
 
 
-def plan(experiment: Experiment, info: DataInfo) -> Plan:
-    """Return the network of an experiment on data of this kind; raises ExperimentError with every problem."""
-    problems: list[Problem] = []
+def plan(experiment: Experiment, info: DataInfo, trainable: bool = True) -> Plan:
+    """Return the network of an experiment on data of this kind; raises ExperimentError with every problem. Where it
+    need not be `trainable`, what it gives may not suit the loss: layers that others are to follow."""
+    problems = augmentation_problems(experiment, info)
     layers = None
     if (count := sum(leaf_count(layer) for layer in experiment.layers)) > MOST_LAYERS:
         problems.append(Problem("layers", f"come to {count:,} with those inside others, at most {MOST_LAYERS} can be"))
     else:
         layers = _plan_layers(experiment.layers, input_shape(experiment, info), "", "layers", problems)
-    if layers is not None:
-        problems += output_problems(experiment, info, layers[-1].output_shape)
-    problems += training_problems(experiment, info)
+    if trainable:
+        if layers is not None:
+            problems += output_problems(experiment, info, layers[-1].output_shape)
+        problems += training_problems(experiment, info)
     if problems or layers is None:
         raise ExperimentError(problems, clean_text(experiment.name))
-    loss, (_, last) = experiment.training.loss, last_layer(experiment)
-    activation, fusing = last_activation(experiment), last.output_activation()
+    loss, last = experiment.training.loss, last_of(experiment.layers)
+    activation, fusing = last_activation(experiment), last.layer.output_activation()
     fused = fusing is not None and loss.fuses_with == fusing.type_name()
     probabilities = activation is not None and activation.type_name() in ("sigmoid", "hard_sigmoid", "step", "softmax")
     threshold = 0.0 if loss.targets == "signs" and not probabilities else 0.5
     outputs = Outputs(info.task, layers[-1].output_shape[0], threshold)
-    return Plan(input_shape(experiment, info), layers, outputs, fused)
+    augmentation = tuple(experiment.data.augmentation)
+    return Plan(input_shape(experiment, info), layers, outputs, fused, augmentation)
 
 
 def _plan_layers(
@@ -128,7 +140,11 @@ def plan_layer(layer: Layer, shape: Shape, name: str, place: str, problems: list
     for branch in layer.branches():
         start = branches[-1][-1].output_shape if branch.follows else shape
         around = f"{name}/{branch.name}/" if branch.name else f"{name}/"
-        inner = _plan_layers(branch.layers, start, around, f"{place}.{branch.field}", problems, layer.trainable)
+        inside: list[Problem] = []
+        inner = _plan_layers(branch.layers, start, around, f"{place}.{branch.field}", inside, layer.trainable)
+        if inside and branch.field not in type(layer).model_fields:  # no place in the file
+            raise ValueError(f"does not fit: its {inside[0].message}")
+        problems += inside
         if inner is None:
             raise ValueError
         branches.append(inner)
@@ -144,8 +160,8 @@ def in_line(layers: Sequence[PlannedLayer]) -> list[PlannedLayer]:
     """Return layers one after another as they run: those inside a layer that only groups them in its place."""
     found: list[PlannedLayer] = []
     for layer in layers:
-        inner = [one for branch in layer.branches for one in branch] if isinstance(layer.layer, Repeat) else []
-        found += in_line(inner) if inner else [layer]
+        groups = isinstance(layer.layer, Container) and layer.layer.groups_only
+        found += in_line([one for branch in layer.branches for one in branch]) if groups else [layer]
     return found
 
 
@@ -163,12 +179,13 @@ def frozen(layer: Layer) -> Layer:
 
 
 def input_shape(experiment: Experiment, info: DataInfo) -> Shape:
-    """Return the shape in which the network sees one sample: images as vectors where `data.flatten` says so, or where
-    it says nothing and the first layer that looks at shapes is dense."""
+    """Return the shape in which the network sees one sample, augmented: images as vectors where `data.flatten` says so,
+    or where it says nothing and the first layer that looks at shapes is dense."""
     flatten = experiment.data.flatten
     if flatten is None:
         flatten = first_wish(experiment.layers) or False
-    return (math.prod(info.input_shape),) if flatten else info.input_shape
+    shape = augmented_shape(experiment.data, info)
+    return (math.prod(shape),) if flatten else shape
 
 
 def memory_bytes(planned: Plan, experiment: Experiment) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tuilab.blocks.arrays import HostArray
 from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.samples import Scaling, Split
-from tuilab.engine.batches import Batches
+from tuilab.engine.batches import batches_for
 from tuilab.engine.inference import predict
 from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.measures import Measures, evaluate
@@ -46,8 +46,14 @@ class TrainedRun:
         """Return the outputs for features as the data set stores them: (n, …) → (n, units)."""
         return predict(self.network, features, self.scaling)
 
+    @property
+    def pixel_maximum(self) -> int:
+        """The value of a white pixel in the data."""
+        dataset = self.experiment.data.dataset
+        return 255 if dataset is None else dataset.pixel_maximum
+
     def evaluate(self, split: Split) -> dict[str, float]:
         """Return loss and metrics on one part of the data."""
         network, metrics = self.network, self.experiment.training.metrics
-        batches = Batches(network.ops, split, self.scaling, network.plan.input_shape, network.batch_size, network.dtype)
+        batches = batches_for(network, split, self.scaling)
         return evaluate(network, batches, Measures(network.ops, metrics, network.plan.outputs))
