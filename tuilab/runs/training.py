@@ -22,13 +22,14 @@ from tuilab.errors import BusyError, DiskFullError, ExperimentError, UsageError
 from tuilab.experiment.document import Training
 from tuilab.experiment.load import apply_override, make_experiment
 from tuilab.experiment.save import short, to_document, to_toml
-from tuilab.runs.checkpoints import load_checkpoint, resumable_checkpoints, save_checkpoint
+from tuilab.runs.checkpoints import WEIGHTS, load_checkpoint, resumable_checkpoints, save_checkpoint
 from tuilab.runs.commands import Command, Inbox
 from tuilab.runs.directory import RunDirectory
 from tuilab.runs.lock import Lock
 from tuilab.runs.recorder import Recorder
 from tuilab.runs.status import State, finite
 from tuilab.runs.tensors import MOST_HEADER_BYTES
+from tuilab.runs.weights import load_weights
 from tuilab.text import clean_text
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -44,6 +45,8 @@ LOCKED = (
     "another program keeps the database locked, training goes on when it is free",
     "another program kept the database locked",
 )
+FIRST = "step-000000"
+"""Checkpoint of a run that was made with weights from elsewhere, and not trained since."""
 SHORT_KEYS = {"learning_rate": "training.optimizer.learning_rate", "epochs": "training.epochs"}
 
 
@@ -228,7 +231,9 @@ class RecordedTraining:
         apply_override(document, f"{key}={value}")
         self.trainer.change(make_experiment(document))
         now = self.trainer.experiment.training
-        self.recorder.update(epochs=self.trainer.experiment.training.epochs)
+        self.recorder.update(epochs=now.epochs)
+        if isinstance(now.optimizer.learning_rate, Constant):  # known before the next step, for which a pause may wait
+            self.recorder.update(learning_rate=now.optimizer.learning_rate.learning_rate)
         self._checkpoint()
         self._write(lambda: self.run.write_text("experiment.toml", to_toml(self.trainer.experiment)))
         return f"{', '.join(_changes(before, now)) or 'nothing changed'} after step {self.trainer.step:,}"
@@ -266,6 +271,11 @@ def resume_from_checkpoint(run: RunDirectory, trainer: Trainer) -> tuple[dict[st
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"run {clean_text(run.name)} cannot go on with these settings: {error}") from None
         return others, said
+    start = run.checkpoints()[:1]
+    if not folders and start and start[0].name == FIRST:
+        load_weights(trainer.network, start[0] / WEIGHTS)
+        trainer.best_values[...] = trainer.network.arena.values
+        return {}, ["begins with the weights that the run was made with"]
     if folders:
         hint = f"start anew with: tuilab train {clean_text(str(run.experiment_file))}"
         raise UsageError("\n".join([*said, f"run {clean_text(run.name)} has no checkpoint to go on from; {hint}"]))

@@ -1,0 +1,1 @@
+"""Keras files: weights and models, in and out."""
