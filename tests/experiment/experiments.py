@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from tuilab.blocks.augmentations import Augmentation, colour, fixed, geometry
 from tuilab.blocks.block import Block
 from tuilab.blocks.constraints import NormConstraint
 from tuilab.blocks.layers import Layer
@@ -43,7 +44,17 @@ def layers_inside(draw: st.DrawFn, deeper: bool = True) -> list[Layer]:
     return layers
 
 
+FACTOR = st.floats(-0.9, 0.9) | st.tuples(st.floats(-0.9, 0), st.floats(0, 0.9)).map(list)
+SHARE = st.floats(0, 1) | st.lists(st.floats(0, 1), min_size=2, max_size=2)
+
 BY_HAND: dict[tuple[type[BaseModel], str], st.SearchStrategy[Any]] = {
+    **{(block, "factor"): FACTOR for block in (colour.RandomBrightness, geometry.RandomRotation)},
+    **{(block, "factor"): SHARE for block in (colour.RandomContrast, colour.RandomErasing)},
+    (Augmentation, "height_factor"): FACTOR,
+    (Augmentation, "width_factor"): FACTOR,
+    (colour.RandomErasing, "scale"): SHARE,
+    (Augmentation, "value_range"): st.tuples(st.floats(-9, 0), st.floats(0, 300)).map(list),
+    (fixed.Normalization, "variance"): st.floats(0, 9) | st.lists(st.floats(0, 9), min_size=1, max_size=4),
     (Container, "layers"): layers_inside(),
     (Container, "projection"): layers_inside(deeper=False),
     (Layer, "name"): st.from_regex(r"[A-Za-z0-9_.-]{1,60}", fullmatch=True),
@@ -97,9 +108,12 @@ def values_of(annotation: Any, field: FieldInfo) -> st.SearchStrategy[Any]:
         return values_of(arguments[0], FieldInfo.from_annotation(annotation))
     if origin is Literal:
         return st.sampled_from(arguments)
+    if origin is tuple and Ellipsis not in arguments:
+        return st.tuples(*(st.integers(1, 9) if part is int else values_of(part, field) for part in arguments))
     if origin in (list, tuple):
         least = next((rule.min_length for rule in field.metadata if isinstance(rule, MinLen)), 0)
-        return st.lists(values_of(arguments[0], FieldInfo.from_annotation(arguments[0])), min_size=least, max_size=4)
+        most = min([4, *(rule.max_length for rule in field.metadata if isinstance(rule, MaxLen))])
+        return st.lists(values_of(arguments[0], FieldInfo.from_annotation(arguments[0])), min_size=least, max_size=most)
     if origin is dict:
         return st.dictionaries(st.text(max_size=20), values_of(arguments[1], field), max_size=4)
     if annotation is type(None):

@@ -61,6 +61,72 @@ learning_rate = 0.01
 # the end
 """
 
+NESTED = """\
+# What this file is for.
+name = "deep"
+data = { dataset = "iris" } # flowers
+
+# the way in
+[[layers]]
+type = "dense"
+units = 8 # few
+
+# twice the same
+[[layers]]
+type = "repeat"
+name = "block1"
+times = 2 # or more
+
+# what is repeated
+[[layers.layers]]
+type = "dense" # inside
+units = 8 # as before
+activation = "relu"
+
+[[layers.layers]]
+type = "residual"
+projection = [{ type = "dense", units = 6 }] # beside
+
+# deep down
+[[layers.layers.layers]]
+type = "dense"
+units = 6
+[layers.layers.layers.activation]
+type = "leaky_relu" # bent
+negative_slope = 0.1
+
+# the way out
+[[layers]]
+type = "dense"
+units = 3
+activation = "softmax"
+
+[training]
+loss = "categorical_crossentropy" # small
+"""
+INLINE = """\
+[data]
+dataset = "iris"
+[[layers]] # all in one
+type = "repeat"
+layers = [
+  { type = "dense", units = 4 }, # the first
+  { type = "residual", layers = [{ type = "dense", units = 4 }, "prelu"] },
+]
+times = 3 # so often
+[[layers]]
+type = "dense"
+units = 3
+activation = "softmax"
+[training]
+loss = "categorical_crossentropy"
+"""
+ROWS = ["1", "2", "2.1", "2.2", "2.2.1", "2.2.2", "3"]
+
+
+def nested(text: str = NESTED) -> Draft:
+    return Draft.from_text(text)
+
 
 def commented() -> Draft:
     return Draft.from_text(COMMENTED)
@@ -86,7 +152,10 @@ PLACES = [
     "layers[0].name", "training", "training.loss", "training.optimizer", "training.optimizer.learning_rate",
     "training.optimizer.learning_rate.initial_learning_rate", "training.metrics", "training.metrics[0]",
     "training.metrics[1].average", "training.early_stopping.patience", "training.early_stopping", "unknown",
-    "training.class_weight.a", "x.y.z", "layers[99].units", "[", "a..b", "layers[0][1]",
+    "training.class_weight.a", "x.y.z", "layers[99].units", "[", "a..b", "layers[0][1]", "layers[1].times",
+    "layers[1].layers", "layers[1].layers[0]", "layers[1].layers[0].units", "layers[0].layers[1].layers[0].units",
+    "layers[1].layers[1].projection", "layers[1].layers[1].projection[0].activation", "layers[1].layers[0].name",
+    "layers[1].layers[1].layers[0].activation.negative_slope", "layers[0].layers[1].layers[1]", "layers[0].layers",
 ]  # fmt: skip
 PLAIN = st.booleans() | st.integers(-3, 2**70) | st.floats() | st.sampled_from(NAMES) | st.text(max_size=20)
 VALUES = st.none() | st.recursive(
@@ -103,12 +172,15 @@ EDITS = st.one_of(
     st.tuples(st.just("repeat"), INDEX, INDEX, INDEX),
     st.tuples(st.just("move"), INDEX, INDEX, st.integers(-3, 3)),
     st.tuples(st.just("replace"), st.sampled_from(["activation", "kernel_regularizer"]), *[st.sampled_from(NAMES)] * 2),
+    st.tuples(st.just("group"), INDEX, INDEX, st.sampled_from(["repeat", "residual", "dense"])),
+    st.tuples(st.just("ungroup"), INDEX),
+    st.tuples(st.just("take"), INDEX, INDEX, INDEX),
     st.tuples(st.just("reset")),
     st.tuples(st.just("undo")),
     st.tuples(st.just("redo")),
 )
 TEXTS = st.one_of(
-    st.just(COMMENTED),
+    st.sampled_from([COMMENTED, NESTED, INLINE]),
     st.sampled_from([path.read_text() for path in ready_made().values()]),
     experiments().map(to_toml),
     st.sampled_from(
@@ -121,6 +193,11 @@ TEXTS = st.one_of(
             "data = { dataset = 'iris' }\r\n[[layers]]\r\ntype = 'dense'\r\n",
             "[training.optimizer.learning_rate]\n[training.optimizer]\n[training]\n[data]",
             "x = '''\n[[layers]]\n# no comment'''\n[a]\n'b.c' = 1",
+            "[[layers]]\n[[layers.layers]]\n[layers.activation]\n[[layers.layers]]\n[[layers.layers.projection]]",
+            "[[layers]]\ntype='repeat'\nlayers=['relu', {type='dense'}, 3]\n[[layers]]\n[training]\n[[layers.layers]]",
+            "layers = [{ type = 'residual', layers = ['relu'], projection = ['relu'] }, 'relu', 'flatten']",
+            "[[layers]]\r\ntype='residual'\r\n[[layers.layers]]\r\ntype='relu'\r\n[[layers.projection]]\r\n# end",
+            "[[layers]]\nlayers.layers = 1\n[[layers]]\n[layers.layers]\n[[layers.layers.layers]]\n",
         ]
     ),
 )
@@ -352,6 +429,257 @@ def test_too_many_layers_are_refused() -> None:
     assert not draft.modified
 
 
+# Layers inside layers
+
+
+def test_rows_of_layers_inside_others() -> None:
+    draft = nested()
+    assert [row.number for row in draft.rows] == ROWS
+    assert [row.settings for row in draft.rows] == [
+        "dense 8",
+        "repeat ×2",
+        "dense 8 relu",
+        "residual",
+        "dense 6 leaky_relu 0.1",
+        "dense 6",
+        "dense 3 softmax",
+    ]
+    assert [row.depth for row in draft.rows] == [0, 0, 1, 1, 2, 2, 0]
+    assert draft.rows[5].location == ("layers", 1, "layers", 1, "projection", 0)
+    assert draft.rows[1].name == "block1"
+    assert draft.problems == []
+    draft.set("layers[1].layers[0].units", 6)
+    draft.set("layers[0].units", 6)
+    assert draft.problems == []
+    assert [row.output_shape for row in draft.rows] == [(6,)] * 6 + [(3,)]
+    once = 3 * (6 * 6 + 6)
+    assert [row.parameters for row in draft.rows] == [30, 2 * once, 42, 84, 42, 42, 21]
+    assert draft.totals is not None
+    assert draft.totals.parameters == 30 + 2 * once + 21
+
+
+def test_a_problem_is_marked_at_the_innermost_layer() -> None:
+    draft = nested(INLINE)
+    draft.set("layers[0].layers[1].layers[0].units", "many")
+    assert {row.number: row.problem for row in draft.rows if row.problem} == {
+        "1.2.1": 'units: must be an integer, got "many"'
+    }
+    assert [row.output_shape for row in draft.rows] == [None, (4,), None, None, None, None]
+    draft.set("layers[0].layers[1].layers[0].units", 5)
+    assert [row.number for row in draft.rows if row.problem] == ["1.2"]
+    assert "add a projection" in draft.rows[2].problem
+    assert [row.output_shape for row in draft.rows] == [None, (4,), None, (5,), (5,), None]
+    draft.set("training.epochs", 0)  # now it is not planned as a whole
+    assert [row.number for row in draft.rows if row.problem] == ["1.2"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "gone", "new"),
+    [
+        ("layers[1].layers[0].units", 9, ["units = 8 # as before"], ["units = 9 # as before"]),
+        ("layers[1].times", 3, ["times = 2 # or more"], ["times = 3 # or more"]),
+        ("layers[1].layers[1].name", "here", [], ['name = "here"']),
+        ("layers[1].layers[1].layers[0].activation.negative_slope", 0.5, ["negative_slope = 0.1"],
+         ["negative_slope = 0.5"]),
+        ("layers[1].layers[1].projection[0].units", 9, ['projection = [{ type = "dense", units = 6 }] # beside'],
+         ["# beside", "[[layers.layers.projection]]", "units = 9"]),
+        ("layers[1].layers[1].projection", None, ['projection = [{ type = "dense", units = 6 }] # beside'], []),
+    ],
+)  # fmt: skip
+def test_a_value_deep_inside_changes_its_line_only(place: str, value: Any, gone: list[str], new: list[str]) -> None:
+    draft = nested()
+    draft.set(place, value)
+    assert difference(NESTED, draft.text) == (gone, new)
+
+
+def test_layers_written_as_a_list_are_written_apart_where_they_change() -> None:
+    draft = nested(INLINE)
+    draft.set("layers[0].layers[0].units", 5)
+    assert draft.text == INLINE.replace(
+        """layers = [
+  { type = "dense", units = 4 }, # the first
+  { type = "residual", layers = [{ type = "dense", units = 4 }, "prelu"] },
+]
+times = 3 # so often
+""",
+        """times = 3 # so often
+
+# the first
+[[layers.layers]]
+type = "dense"
+units = 5
+
+[[layers.layers]]
+type = "residual"
+
+[[layers.layers.layers]]
+type = "dense"
+units = 4
+
+[[layers.layers.layers]]
+type = "prelu"
+""",
+    )
+
+
+def test_another_type_of_layer_inside() -> None:
+    draft = nested()
+    draft.change_type("layers[1].layers[0]", "dropout")
+    assert draft.document["layers"][1]["layers"][0] == {"type": "dropout", "rate": 0.2}
+    draft.change_type("layers[1].layers[1]", "repeat")  # takes layers as well
+    assert [row.number for row in draft.rows] == ["1", "2", "2.1", "2.2", "2.2.1", "3"]
+    assert "# deep down" in draft.text
+    draft.change_type("layers[1]", "dense")
+    assert [row.number for row in draft.rows] == ["1", "2", "3"]
+    draft.change_type("layers[1]", "residual")
+    assert [row.number for row in draft.rows] == ["1", "2", "2.1", "3"]
+    assert draft.text.count("[[layers.layers]]") == 1
+
+
+def test_all_layers_at_once_are_those_inside_too() -> None:
+    draft = nested()
+    assert draft.replace("kernel_regularizer", None, "l2") == 5
+    assert draft.text.count('kernel_regularizer = "l2"') == 5
+
+
+def numbers(draft: Draft) -> list[str]:
+    return [f"{row.number} {row.settings}" for row in draft.rows]
+
+
+def test_adding_and_taking_out_inside() -> None:
+    draft = nested()
+    draft.add(draft.after(2), "flatten")
+    draft.add(draft.rows[5].location, "dropout")
+    draft.add(draft.after(1), "prelu")
+    assert numbers(draft)[1:6] == [
+        "2 repeat ×2",
+        "2.1 dense 8 relu",
+        "2.2 flatten",
+        "2.3 residual",
+        "2.3.1 dropout 0.2",
+    ]
+    assert numbers(draft)[8] == "3 prelu"
+    draft.delete(3)
+    draft.delete(7)
+    draft.delete(4)
+    assert draft.text == NESTED
+    draft.delete(2, 3)  # all that is in it
+    assert [row.number for row in draft.rows] == ["1", "2", "3"]
+    assert "is missing" in draft.rows[1].problem
+    draft.add(("layers", 1, "layers", 0), "dense")
+    assert numbers(draft)[1:3] == ["2 repeat ×2", "2.1 dense 32 relu"]
+
+
+def test_moving_ends_at_the_ends_of_the_layer_around() -> None:
+    draft = nested()
+    draft.move(2, None, 1)
+    assert numbers(draft)[2:6] == ["2.1 residual", "2.1.1 dense 6 leaky_relu 0.1", "2.1.2 dense 6", "2.2 dense 8 relu"]
+    assert draft.text.index("# deep down") < draft.text.index("# what is repeated") < draft.text.index("# the way out")
+    before = draft.text
+    draft.move(5, None, 1)
+    draft.move(3, None, -1)
+    draft.move(4, None, 2)
+    assert draft.document == tomllib.loads(before)
+    draft.move(1, None, -9)
+    assert [row.number for row in draft.rows] == ["1", "1.1", "1.1.1", "1.1.2", "1.2", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "where", "indices"),
+    [
+        (2, 2, ("layers", 1, "layers"), range(1)),
+        (2, 4, ("layers", 1, "layers"), range(2)),
+        (4, 5, ("layers", 1, "layers"), range(1, 2)),  # one of the layers and one of the projection
+        (1, 2, ("layers",), range(1, 2)),
+        (0, 4, ("layers",), range(2)),
+        (5, 6, ("layers",), range(1, 3)),
+    ],
+)
+def test_a_choice_of_several_depths_grows(first: int, last: int, where: object, indices: range) -> None:
+    assert nested().chosen(first, last) == (where, indices)
+
+
+def test_layers_go_from_one_depth_to_another() -> None:
+    draft = nested()
+    draft.paste(0, draft.copied(4))
+    assert numbers(draft)[0] == "1 dense 6 leaky_relu 0.1"
+    assert "[layers.activation]" in draft.text
+    draft.paste(draft.after(5), draft.copied(2))  # a whole block into itself
+    assert numbers(draft)[6:10] == [
+        "3.2.2 repeat ×2",
+        "3.2.2.1 dense 8 relu",
+        "3.2.2.2 residual",
+        "3.2.2.2.1 dense 6 leaky_relu 0.1",
+    ]
+    assert draft.text.count("# deep down") == 3
+    draft.repeat(3, None, 3)
+    assert [row.number for row in draft.rows if row.depth == 1] == ["3.1", "3.2", "3.3", "3.4"]
+
+
+def test_layers_are_put_into_a_group_and_out_again() -> None:
+    draft = commented()
+    draft.group(0, 1, "residual")
+    assert numbers(draft) == ["1 residual", "1.1 dense 8 relu", "1.2 dense 3 softmax"]
+    draft.group(2, None, "repeat")
+    assert numbers(draft)[2:] == ["1.2 repeat ×2", "1.2.1 dense 3 softmax"]
+    assert draft.text.index("# the first") < draft.text.index("# few") < draft.text.index("# the second")
+    assert draft.ungroup(2) == 2
+    assert numbers(draft)[2:] == ["1.2 dense 3 softmax", "1.3 dense 3 softmax"]
+    draft.delete(3)
+    assert draft.ungroup(0) == 2
+    assert draft.document == tomllib.loads(COMMENTED)
+    assert not difference(COMMENTED, draft.text)[0]
+
+
+def test_taking_a_group_apart_keeps_what_stands_above_it() -> None:
+    draft = nested()
+    draft.set("layers[1].layers[0].name", "first")
+    draft.ungroup(1)
+    assert numbers(draft)[1:3] == ["2 dense 8 relu", "3 residual"]
+    assert [layer.get("name") for layer in draft.document["layers"]] == [None, "first", None, None, None, None]
+    assert "# twice the same" in draft.text
+    with pytest.raises(UsageError, match="no layers in dense"):
+        draft.ungroup(1)
+    with pytest.raises(UsageError, match="takes no layers"):
+        draft.group(0, 1, "dense")
+
+
+def test_layers_are_at_most_eight_deep() -> None:
+    draft = commented()
+    for row in range(7):
+        draft.group(row, None, "repeat")
+    assert draft.rows[7].number == "1.1.1.1.1.1.1.1"
+    draft.set((*draft.rows[7].location, "units"), 5)
+    with pytest.raises(UsageError, match="at most 8 deep"):
+        draft.group(7, None, "repeat")
+    with pytest.raises(UsageError, match="at most 8 deep"):
+        draft.paste(draft.after(7), draft.copied(0))
+    with pytest.raises(UsageError, match="at most 8 deep"):
+        draft.add(draft.after(7), "residual")
+    with pytest.raises(UsageError, match="at most 256 layers"):
+        draft.repeat(7, None, 256)
+
+
+def test_thousands_of_layers_inside_one_are_refused_at_once() -> None:
+    began = time.process_time()
+    draft = Draft.from_text("[[layers]]\ntype = 'repeat'\nlayers = [" + "'denes'," * 30_000 + "]\n")
+    assert draft.rows[0].problem == "layers: holds 30,000 layers, at most 256 can be in a network"
+    assert time.process_time() - began < 5
+
+
+def test_a_file_that_is_deeper_says_so() -> None:
+    layer = '{ type = "dense", units = 3 }'
+    for _ in range(7):
+        layer = f'{{ type = "repeat", layers = [{layer}] }}'
+    header, rest = "[[layers]]\ntype = 'residual'\n", '[training]\nloss = "categorical_crossentropy"\n'
+    draft = Draft.from_text(f'[data]\ndataset = "iris"\n{header}layers = [{layer}]\n{rest}')
+    assert len(draft.rows) == 9
+    assert [problem.place for problem in draft.problems] == ["layers[0]"]
+    assert "holds layers inside one another 9 deep, at most 8 can be" in draft.problems[0].message
+    with pytest.raises(UsageError):
+        draft.set((*draft.rows[-1].location, "units"), 4)
+
+
 # What is shown
 
 
@@ -443,6 +771,23 @@ def test_an_edit_of_thirty_layers_takes_less_than_ten_milliseconds() -> None:
         assert draft.rows[3].output_shape == (units,)
         times.append(time.process_time() - began)
     assert len(draft.rows) == 30
+    assert min(times) < 0.010
+
+
+def test_an_edit_inside_others_takes_less_than_ten_milliseconds() -> None:
+    draft = Draft.open("vanishing-sigmoid")
+    for row in (6, 3, 0):
+        draft.repeat(row, None, 5)
+        draft.group(row, row + 5, "repeat")
+        draft.group(row + 2, row + 4, "residual")
+    draft.add(draft.rows[4].location, "dropout")
+    times = []
+    for rate in range(20):
+        began = time.process_time()
+        draft.set((*draft.rows[4].location, "rate"), rate / 20)
+        assert draft.rows[4].settings.startswith("dropout")
+        times.append(time.process_time() - began)
+    assert len(draft.rows) == 28
     assert min(times) < 0.010
 
 
@@ -625,7 +970,11 @@ def test_any_edits_are_undone_byte_for_byte(text: str, edits: list[tuple[Any, ..
     for name, *arguments in edits:
         before, refused = draft.text, None
         try:
-            getattr(draft, name)(*arguments)
+            if name == "take":
+                first, last, at = arguments
+                draft.paste(at, draft.copied(first, last))
+            else:
+                getattr(draft, name)(*arguments)
         except UsageError as error:
             refused = error
         assert refused is None or (str(refused) and draft.text == before)

@@ -393,3 +393,48 @@ def test_class_names_from_the_users_data_are_cleaned() -> None:
 
 def test_only_the_first_of_many_wrong_class_names_are_told() -> None:
     assert len(fitting(FLOWERS, class_weight={f"class {number}": 1.0 for number in range(5000)})) == 10
+
+
+# Augmentation
+
+
+def augmented(info: DataInfo, *augmentation: Any, loss: Any = None, **data: Any) -> list[str]:
+    """Return what is wrong with augmentations before a network whose output and loss fit the data."""
+    activation, usual = OUTPUT[info.task]
+    units = {"binary": 1, "regression": info.targets}.get(info.task, len(info.classes))
+    output = dense(units, None if loss else activation)
+    layers = [{"type": "flatten"}, {key: value for key, value in output.items() if value is not None}]
+    return problems(info, layers, loss or usual, {"augmentation": list(augmentation), **data})
+
+
+def test_augmentations_that_fit() -> None:
+    assert augmented(DIGITS, "random_flip", "mixup", {"type": "random_brightness", "factor": 0.1}) == []
+    assert augmented(FLOWERS, "mixup", {"type": "rescaling", "scale": 2.0}) == []
+    assert augmented(PRICES, "mixup") == []
+    assert augmented(LABELS, "mixup") == []
+
+
+def test_every_augmentation_that_does_not_fit_is_named_at_its_place() -> None:
+    crop = {"type": "center_crop", "height": 29, "width": 2}
+    said = augmented(DIGITS, crop, "random_flip", {**crop, "height": 2}, {**crop, "height": 3})
+    assert said == [
+        "data.augmentation[0]: center_crop cannot cut height 29 out of 28 pixels: make it smaller, or add a resizing",
+        "data.augmentation[3]: center_crop cannot cut height 3 out of 2 pixels: make it smaller, or add a resizing",
+    ]
+    (said_of_table,) = augmented(FLOWERS, "random_flip")
+    assert said_of_table.startswith("data.augmentation[0]: random_flip needs pictures, and a sample here has the shape")
+
+
+def test_values_without_bounds_are_not_kept_within_a_range() -> None:
+    said = augmented(DIGITS, "random_erasing", normalization="standardize")
+    assert len(said) == 1
+    assert "random_erasing keeps values within its value_range" in said[0]
+    assert 'data.normalization = "rescale"' in said[0]
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+def test_losses_that_take_one_class_refuse_mixed_ones(loss: str) -> None:
+    (said,) = augmented(DIGITS, "mixup", loss=loss)
+    assert said.startswith(
+        f"data.augmentation[0]: mixup asks for a share of two classes, {loss} for one: use activation"
+    )

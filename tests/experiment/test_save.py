@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from tests.experiment.experiments import IRIS, experiments
 from tuilab.blocks.activations import LeakyRelu, Linear, Relu, Softmax
-from tuilab.blocks.block import Block
+from tuilab.blocks.block import Block, as_table
 from tuilab.blocks.constraints import MaxNorm
 from tuilab.blocks.initializers import HeNormal
 from tuilab.blocks.layers.dense import Dense
@@ -46,7 +46,7 @@ def assert_complete(model: BaseModel, table: dict[str, Any]) -> None:
             for item, written in zip(value, table[name], strict=True):
                 assert_complete(item, written)
         else:
-            assert table[name] == (list(value) if isinstance(value, tuple) else value)
+            assert table[name] == as_table(value)
     if isinstance(model, Block):
         assert table["type"] == model.type_name()
 
@@ -79,6 +79,7 @@ test_split = 0.2
 batch_size = 32
 shuffle = true
 normalization = "auto"
+augmentation = []
 
 [[layers]]
 type = "dense"

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from tuilab.blocks.arrays import Shape
 from tuilab.blocks.datasets import DataInfo
+from tuilab.blocks.layers.containers import MOST_DEPTH, MOST_LAYERS
 from tuilab.errors import DataError, ExperimentError, Problem, StorageError, TuilabError, UsageError
 from tuilab.experiment import edits, recovery
+from tuilab.experiment.changes import changed
 from tuilab.experiment.document import DataSettings, Experiment
 from tuilab.experiment.guard import MOST_BYTES, absurdity, read_guarded
 from tuilab.experiment.load import find_experiment, parse, start_paths_from
+from tuilab.experiment.nesting import (
+    Change,
+    contents_of,
+    is_layer_list,
+    layer_part,
+    layer_sections,
+    lists_of,
+    plain,
+    reheaded,
+    with_gone,
+    with_group,
+    with_layers_apart,
+    with_moved,
+    with_setting,
+    within,
+)
 from tuilab.experiment.problems import Location
 from tuilab.experiment.ready_made import models_folder
 from tuilab.experiment.save import to_toml
 from tuilab.experiment.saving import moved, write_whole
 from tuilab.experiment.sections import (
     LAYERS,
+    Header,
     Section,
     Sections,
-    as_settings,
-    changed,
     joined,
     layers_of,
-    section_text,
-    spaced,
     split,
+    value_at,
     with_inserted,
-    with_layers_apart,
 )
 from tuilab.experiment.stack import LayerRow, Stack, Totals, data_settings, stack_of
 from tuilab.text import clean_text
@@ -47,7 +63,6 @@ epochs = 10
 loss = "categorical_crossentropy"
 metrics = ["accuracy"]
 """
-MOST_LAYERS = 256
 ANY: Final = object()
 """Whatever stands there."""
 
@@ -244,10 +259,11 @@ class Draft:
         A value may be wrong: then it stands among the problems.
         """
         location = edits.location_of(where) if isinstance(where, str) else where
-        if location[:1] == LAYERS and len(location) < 3:
+        layer = layer_part(location)
+        if location == layer or (is_layer_list(location) and (value is not None or not layer)):
             raise UsageError("layers are put in, taken out and given another type, not set")
-        if location[:1] == LAYERS:
-            self._range(int(location[1]) if isinstance(location[1], int) else -1, None)
+        if location[:1] == LAYERS and self.stack.row_at(layer) is None:
+            raise UsageError("there is no such layer")
         self._edit(edits.with_value(self.document, location, value))
 
     def change_type(self, where: str | Location, name: str) -> None:
@@ -260,8 +276,8 @@ class Draft:
         """Change a block in all layers at once: every `setting` (activation, kernel_regularizer …) that is of the type
         `old`, or whatever it is where that is ANY; None is none. Returns in how many layers."""
         document, count = self.document, 0
-        for index in range(len(self.rows)):
-            location: Location = ("layers", index, setting)
+        for row in self.rows:
+            location: Location = (*row.location, setting)
             if not self._has(location) or (old is not ANY and self.type_at(location) != old):
                 continue
             count += 1
@@ -282,63 +298,75 @@ class Draft:
         return model is not None and location[-1] in model.model_fields
 
     def _edit(self, document: dict[str, Any]) -> None:
-        import tomlkit.exceptions
-
         sections = self._apart()
         old = self.document if sections is self.sections else parse(joined(sections))
         if isinstance(document.get("layers"), list) and isinstance(old.get("layers"), list):
-            document = {**document, "layers": [as_settings(layer) for layer in document["layers"]]}
-        try:
+            old, document = ({**values, "layers": plain(values["layers"])} for values in (old, document))
+        with _writing():
             self._change(changed(sections, old, document))
-        except (tomlkit.exceptions.TOMLKitError, ValueError, TypeError, KeyError) as error:
-            raise UsageError(f"that cannot be written into the file: {clean_text(str(error))}") from None
 
     def _apart(self) -> Sections:
         return with_layers_apart(self.sections, self.document)
 
     # Edits of the stack of layers
+    #
+    # Layers are chosen by their rows. Rows of several depths stand for the layers around them that are in one list.
 
-    def add(self, index: int, type: str) -> None:
-        """Put a new layer before the layer `index`, at the end where there is none."""
+    def chosen(self, first: int, last: int | None = None) -> tuple[Location, range]:
+        """Return the list that the layers of some rows are in, and which of its layers they are."""
+        last = first if last is None else last
+        if not 0 <= first <= last < len(self.rows):
+            raise UsageError(f"there is no layer {first + 1}")
+        one, other = self.rows[first].location, self.rows[last].location
+        depth = 0
+        while one[: depth + 3] == other[: depth + 3] and min(len(one), len(other)) > depth + 2:
+            depth += 2
+        return one[: depth + 1], range(int(one[depth + 1]), int(other[depth + 1]) + 1)
+
+    def after(self, first: int, last: int | None = None) -> Location:
+        """Return the place after the layers of some rows."""
+        where, indices = self.chosen(first, last)
+        return (*where, indices.stop)
+
+    def add(self, at: int | Location, type: str) -> None:
+        """Put a new layer before the outermost layer `at`, at the end where there is none; or to a place inside one,
+        such as ("layers", 2, "layers", 0)."""
         from tuilab.blocks.layers import Layer
 
         block = Layer.registry.get(type)
         if block is None:
             raise UsageError(f"there is no layer '{clean_text(type, 60)}'")
         usual = {"activation": "relu"}  # the default, linear, would add nothing to a network
-        self.paste(index, [section_text("[[layers]]", edits.new_block(block, usual))])
+        (section,) = layer_sections(LAYERS, [edits.new_block(block, usual)])
+        self.paste(at, [section.text])
 
     def delete(self, first: int, last: int | None = None) -> None:
         """Take layers out."""
-        sections = self._apart()
-        gone = {layers_of(sections)[index] for index in self._range(first, last)}
-        self._change(tuple(section for place, section in enumerate(sections) if place not in gone))
+        where, indices = self.chosen(first, last)
+        self._within(where, lambda sections, header: with_gone(sections, header, indices))
 
     def copied(self, first: int, last: int | None = None) -> list[str]:
         """Return the text of layers, for `paste`."""
-        sections = self._apart()
-        places = layers_of(sections)
-        return [sections[places[index]].text for index in self._range(first, last)]
+        where, indices = self.chosen(first, last)
+        found: list[str] = []
 
-    def paste(self, index: int, texts: Sequence[str]) -> None:
-        """Put layers before the layer `index`; those whose name is taken lose it."""
-        sections = self._apart()
-        count = len(layers_of(sections))
-        if count + len(texts) > MOST_LAYERS:
+        def read(sections: Sections, header: Header) -> Sections:
+            places = layers_of(sections, header)
+            found.extend(reheaded(sections[places[index]], LAYERS).text for index in indices)
+            return sections
+
+        with _writing():
+            within(self._apart(), where, read)
+        return found
+
+    def paste(self, at: int | Location, texts: Sequence[str]) -> None:
+        """Put layers where `add` puts one; those whose name is taken lose it."""
+        *where, index = ("layers", at) if isinstance(at, int) else at
+        new = [Section(LAYERS, text) for text in texts]
+        if sum(not row.has_inside for row in self.rows) + sum(_leaves(one.table) for one in new) > MOST_LAYERS:
             raise UsageError(f"a network has at most {MOST_LAYERS} layers")
-        names = (section.values["layers"][0].get("name") for section in sections if section.is_layer)
-        taken = {name for name in names if isinstance(name, str)}
-        new = []
-        for text in texts:
-            section = Section(LAYERS, text)
-            layer = section.values["layers"][0]
-            name = layer.get("name")
-            if isinstance(name, str) and name in taken:
-                unnamed = {key: value for key, value in layer.items() if key != "name"}
-                (section,) = changed((section,), {"layers": [layer]}, {"layers": [unnamed]})
-            taken.add(name)
-            new.append(section)
-        self._change(with_inserted(sections, max(0, min(index, count)), new))
+        self._check_depth(where, [section.table for section in new])
+        self._within(tuple(where), lambda sections, header: _with_pasted(sections, header, int(index), new))
 
     def duplicate(self, first: int, last: int | None = None) -> None:
         """Put a copy of layers behind them."""
@@ -348,28 +376,59 @@ class Draft:
         """Let layers stand there `times` times, one copy after the other."""
         if not 1 <= times <= MOST_LAYERS:
             raise UsageError(f"layers can be repeated 1 to {MOST_LAYERS} times")
-        texts = self.copied(first, last)
-        self.paste(first + len(texts), texts * (times - 1))
+        self.paste(self.after(first, last), self.copied(first, last) * (times - 1))
 
     def move(self, first: int, last: int | None, by: int) -> None:
-        """Move layers up (by = -1) or down (by = 1), as far as the stack goes."""
-        sections = self._apart()
-        places = layers_of(sections)
-        chosen = self._range(first, last)
-        by = max(-chosen[0], min(by, len(places) - 1 - chosen[-1]))
-        order = [index for index in range(len(places)) if index not in chosen]
-        order[chosen[0] + by : chosen[0] + by] = chosen
-        layers = [sections[place] for place in places]
-        result = list(sections)
-        for place, index in zip(places, order, strict=True):
-            result[place] = layers[index]
-        self._change(_with_blank_lines(result))
+        """Move layers up (by = -1) or down (by = 1), as far as their list goes."""
+        where, indices = self.chosen(first, last)
+        self._within(where, lambda sections, header: with_moved(sections, header, indices, by))
 
-    def _range(self, first: int, last: int | None) -> range:
-        chosen = range(first, (first if last is None else last) + 1)
-        if not (chosen and first >= 0 and chosen[-1] < len(self.rows)):
-            raise UsageError(f"there is no layer {first + 1}")
-        return chosen
+    def group(self, first: int, last: int | None, type: str) -> None:
+        """Put layers into a new one around them: a repeat or a residual."""
+        from tuilab.blocks.layers import Layer
+
+        block = Layer.registry.get(type)
+        if block is None or "layers" not in lists_of(type):
+            raise UsageError(f"'{clean_text(type, 60)}' takes no layers")
+        where, indices = self.chosen(first, last)
+        self._check_depth(where, [{"layers": [value_at(self.document, (*where, index)) for index in indices]}])
+        table = edits.new_block(block, {"times": 2})  # once, the default, would repeat nothing
+        del table["layers"]
+        self._within(where, lambda sections, header: with_group(sections, header, indices, table))
+
+    def ungroup(self, row: int) -> int:
+        """Put the layers inside one into its place, as often as it repeats them; a projection goes with its shortcut.
+        Returns how many these are."""
+        where, indices = self.chosen(row)
+        times = self.rows[row].times
+        count = self.count((*where, indices[0], "layers"))
+        if not count:
+            raise UsageError(f"there are no layers in {self.rows[row].type}")
+        if count * times > MOST_LAYERS:
+            raise UsageError(f"a network has at most {MOST_LAYERS} layers")
+
+        def spread(sections: Sections, header: Header) -> Sections:
+            inside = contents_of(sections, header, indices[0], "layers")
+            rest = with_gone(sections, header, indices)
+            return _with_pasted(rest, header, indices[0], inside * times)
+
+        self._within(where, spread)
+        return count * times
+
+    def _within(self, where: Location, change: Change) -> None:
+        if not is_layer_list(where) or (len(where) > 1 and self.stack.row_at(where[:-1]) is None):
+            raise UsageError("there is no such layer")
+        with _writing():
+            self._change(within(self._apart(), where, change))
+
+    def count(self, where: Location) -> int:
+        """Return how many layers the list at a place has."""
+        layers = value_at(self.document, where)
+        return len(layers) if isinstance(layers, list) else 0
+
+    def _check_depth(self, where: Sequence[int | str], tables: Sequence[dict[str, Any]]) -> None:
+        if len(where) // 2 + max(map(_depth, tables), default=0) > MOST_DEPTH:
+            raise UsageError(f"layers are inside one another at most {MOST_DEPTH} deep")
 
     # On disk
 
@@ -437,5 +496,41 @@ class Draft:
             self._keeper = None
 
 
-def _with_blank_lines(sections: Sequence[Section]) -> Sections:
-    return (*map(spaced, sections[:-1]), *sections[-1:])
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Raises UsageError where an edit would make what is no TOML."""
+    import tomlkit.exceptions
+
+    try:
+        yield
+    except (tomlkit.exceptions.TOMLKitError, ValueError, TypeError, LookupError) as error:
+        raise UsageError(f"that cannot be written into the file: {clean_text(str(error))}") from None
+
+
+def _with_pasted(sections: Sections, header: Header, index: int, new: Sequence[Section]) -> Sections:
+    """Return the sections with layers put before the layer with this index; those whose name is taken lose it."""
+    places = layers_of(sections, header)
+    names = (sections[place].table.get("name") for place in places)
+    taken = {name for name in names if isinstance(name, str)}
+    pasted = []
+    for section in new:
+        name = section.table.get("name")
+        if isinstance(name, str) and name in taken:
+            (section,) = with_setting((section,), section.header, 0, ("name",), {})
+        if isinstance(name, str):
+            taken.add(name)
+        pasted.append(reheaded(section, header))
+    return with_inserted(sections, max(0, min(index, len(places))), pasted, header)
+
+
+def _inner(table: dict[str, Any]) -> list[dict[str, Any]]:
+    held = (table[name] for name in lists_of() if isinstance(table.get(name), list))
+    return [layer for layers in held for layer in plain(layers)]
+
+
+def _leaves(table: dict[str, Any]) -> int:
+    return sum(map(_leaves, _inner(table))) or 1
+
+
+def _depth(table: dict[str, Any]) -> int:
+    return 1 + max(map(_depth, _inner(table)), default=0)

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from tuilab.blocks.block import Block, as_table
 from tuilab.errors import UsageError
 from tuilab.experiment.document import Experiment
+from tuilab.experiment.nesting import layer_part
 from tuilab.experiment.problems import Location, model_in, place
 from tuilab.experiment.sections import as_settings, value_at
 from tuilab.text import as_written, clean_text
@@ -131,7 +132,7 @@ def with_type(document: dict[str, Any], location: Location, name: str) -> dict[s
 
 
 def _short_form(table: dict[str, Any], location: Location) -> Any:
-    if isinstance(location[-1], int) and location[0] == "layers" and len(location) == 2:
+    if layer_part(location) == location:
         return table
     if table["type"] == "constant" and set(table) == {"type", "learning_rate"}:
         return table["learning_rate"]

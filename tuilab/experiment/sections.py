@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from tuilab.experiment.guard import QUOTED
 from tuilab.experiment.problems import Location
 
 LAYERS = ("layers",)
+PLAIN_HEADER = re.compile(r"\[{1,2}([\w-]+(?:\.[\w-]+)*)\]", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -33,30 +34,48 @@ class Section:
     def is_layer(self) -> bool:
         return self.header[:1] == LAYERS
 
+    @property
+    def table(self) -> dict[str, Any]:
+        """The settings of a layer, those of the layers inside it among them."""
+        found = value_at(self.values, (*self.header, 0))
+        return found if isinstance(found, dict) else {}
+
 
 Sections = tuple[Section, ...]
+Header = tuple[str, ...]
 
 
 def split(text: str) -> Sections:
     """Return the sections of a text that is TOML; joined they are the same text."""
-    found: list[tuple[tuple[str, ...], list[str]]] = [((), [])]
+    return cut(text, (), lambda header, before: not (len(header) > 1 and header[:1] == before[:1] == LAYERS))
+
+
+def cut(text: str, first: Header, begins: Callable[[Header, Header], bool]) -> Sections:
+    """Return the sections of a text, the first one with the header `first`. `begins(header, before)` says whether a
+    header begins a section, or goes on with the one before."""
+    found: list[tuple[Header, list[str]]] = [(first, [])]
     comments: list[str] = []
-    depth = 0
-    for line, bare in _lines(text):
+    for line, bare, header in lines_of(text):
         if line.lstrip().startswith("#") and not bare.strip():
             comments.append(line)
             continue
-        is_header = not depth and bare.lstrip().startswith("[")
-        if is_header:
-            header = _header(line)
-            if not (len(header) > 1 and header[:1] == found[-1][0][:1] == LAYERS):
-                found.append((header, []))
-        else:
-            depth += sum(1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", bare))
+        if header is not None and begins(header, found[-1][0]):
+            found.append((header, []))
         found[-1][1].extend([*comments, line])
         comments.clear()
     found[-1][1].extend(comments)
     return tuple(Section(header, "".join(lines)) for header, lines in found)
+
+
+def lines_of(text: str) -> Iterator[tuple[str, str, Header | None]]:
+    """Yield every line: as it is, with its strings and comments blotted out, and the header that it is, if any."""
+    depth = 0
+    for line, bare in _lines(text):
+        if not depth and bare.lstrip().startswith("["):
+            yield line, bare, _header(line)
+        else:
+            depth += sum(1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", bare))
+            yield line, bare, None
 
 
 def joined(sections: Sections) -> str:
@@ -70,7 +89,9 @@ def _lines(text: str) -> list[tuple[str, str]]:
     return list(zip(re.findall(pattern, text), re.findall(pattern, bare), strict=True))
 
 
-def _header(line: str) -> tuple[str, ...]:
+def _header(line: str) -> Header:
+    if plain := PLAIN_HEADER.match(line):
+        return tuple(plain[1].split("."))
     names: list[str] = []
     value: Any = tomllib.loads(line)
     while value:
@@ -81,35 +102,13 @@ def _header(line: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def layers_of(sections: Sections) -> list[int]:
-    """Return where the sections of the layers are, from input to output."""
-    return [place for place, section in enumerate(sections) if section.is_layer]
+def layers_of(sections: Sections, header: Header = LAYERS) -> list[int]:
+    """Return where the sections of the layers are, from input to output; those with another header than the outermost
+    ones are layers inside one."""
+    return [place for place, section in enumerate(sections) if section.header == header]
 
 
-def with_layers_apart(sections: Sections, document: Mapping[str, Any]) -> Sections:
-    """Return sections in which every layer has one of its own; where the file has them as one list, it is rewritten."""
-    layers = document.get("layers", [])
-    apart = [section.values.get("layers") for section in sections if section.is_layer]
-    if isinstance(layers, list) and apart == [[layer] for layer in layers]:
-        return sections
-    tables = [as_settings(layer) for layer in layers] if isinstance(layers, list) else []
-    written = [Section(LAYERS, section_text("[[layers]]", table) + "\n") for table in tables]
-    rest, comments = [], ""
-    for section in sections:
-        if section.is_layer:
-            continue
-        if "layers" in section.values:
-            before = section.text
-            section = Section(section.header, _edited(before, LAYERS, {}))
-            kept = set(_comments(section.text))
-            comments = "".join(f"{line}\n" for line in _comments(before) if line not in kept)
-        rest.append(section)
-    if comments and written:
-        written[0] = Section(LAYERS, comments + written[0].text)
-    return with_inserted(tuple(rest), 0, written)
-
-
-def _comments(text: str) -> list[str]:
+def comments_of(text: str) -> list[str]:
     return [match[0].rstrip() for match in QUOTED.finditer(text) if match[0][0] == "#"]
 
 
@@ -120,9 +119,9 @@ def as_settings(value: Any) -> dict[str, Any]:
     return {"type": value} if isinstance(value, str) else {}
 
 
-def with_inserted(sections: Sections, index: int, new: list[Section]) -> Sections:
+def with_inserted(sections: Sections, index: int, new: Sequence[Section], header: Header = LAYERS) -> Sections:
     """Return the sections with layers put before the layer with this index, a blank line between any two."""
-    layers = layers_of(sections)
+    layers = layers_of(sections, header)
     if index < len(layers):
         at = layers[index]
     elif layers:
@@ -136,41 +135,20 @@ def with_inserted(sections: Sections, index: int, new: list[Section]) -> Section
     after = sections[at:]
     between = [spaced(section) for section in new]
     if not after and between:
-        between[-1] = Section(LAYERS, between[-1].text.rstrip() + "\n")
+        between[-1] = ended_like(between[-1], sections[-1])
     return (*before, *between, *after)
+
+
+def ended_like(section: Section, other: Section) -> Section:
+    """End a section with as many empty lines as another."""
+    end = other.text[len(other.text.rstrip()) :]
+    return Section(section.header, section.text.rstrip() + (end if "\n" in end else "\n"))
 
 
 def spaced(section: Section) -> Section:
     """End a section with an empty line."""
     text = section.text if section.text.endswith("\n") else section.text + "\n"
     return Section(section.header, text if text.endswith(("\n\n", "\n\r\n")) else text + "\n")
-
-
-def changed(sections: Sections, old: Mapping[str, Any], new: Mapping[str, Any]) -> Sections:
-    """Return the sections after a change of values from `old` to `new`; as many layers stand in both, each in a section
-    of its own. Comments, order and spelling of everything else stay."""
-    new = _spelled_like(old, new)
-    for location in differences(old, new):
-        if location[0] == "layers" and len(location) > 1:
-            place = layers_of(sections)[int(location[1])]
-            layer = {"layers": [new["layers"][location[1]]]}
-            inside = ("layers", 0, *location[2:])
-            text = _edited(sections[place].text, inside, layer)
-            sections = (*sections[:place], Section(LAYERS, text), *sections[place + 1 :])
-        else:
-            sections = _with_value(sections, location, new)
-    return sections
-
-
-def _spelled_like(old: Any, new: Any) -> Any:
-    """Return `new` with bare names of blocks as tables where they are tables in `old`."""
-    if isinstance(old, dict) and isinstance(new, str):
-        return {"type": new}
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {key: _spelled_like(old.get(key), value) for key, value in new.items()}
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [_spelled_like(before, after) for before, after in zip(old, new, strict=True)]
-    return new
 
 
 def _bare(value: Any) -> Any:
@@ -182,21 +160,6 @@ def _bare(value: Any) -> Any:
     if set(value) == {"type"} and isinstance(value["type"], str):
         return value["type"]
     return {key: _bare(entry) for key, entry in value.items()}
-
-
-def differences(old: Any, new: Any, at: Location = ()) -> Iterator[Location]:
-    """Yield where two documents differ: as deep as both have tables, or lists of equal length."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            if key not in old or key not in new:
-                yield (*at, key)
-            else:
-                yield from differences(old[key], new[key], (*at, key))
-    elif at == LAYERS and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (before, after) in enumerate(zip(old, new, strict=True)):
-            yield from differences(before, after, (*at, index))
-    elif type(old) is not type(new) or old != new:
-        yield at
 
 
 def value_at(document: Any, location: Location) -> Any:
@@ -211,50 +174,7 @@ def value_at(document: Any, location: Location) -> Any:
     return document
 
 
-def _with_value(sections: Sections, location: Location, new: Mapping[str, Any]) -> Sections:
-    """Write the value that `new` has at a place outside the layers, or take it away where there is none."""
-    value = value_at(new, location)
-    if not isinstance(value, dict):
-        sections = tuple(section for section in sections if section.header[: len(location)] != location)
-    known = [place for place, section in enumerate(sections) if _may_hold(section, location)]
-    best = max(known, key=lambda place: (_depth(sections[place], location), len(sections[place].header)))
-    top = location[:1]
-    if len(location) > 1 and not _depth(sections[best], location):
-        return _with_section(sections, top, new)
-    if len(location) == 1 and isinstance(value, dict):
-        return _with_section(sections, top, new)
-    text = _edited(sections[best].text, location, new)
-    return (*sections[:best], Section(sections[best].header, text), *sections[best + 1 :])
-
-
-def _may_hold(section: Section, location: Location) -> bool:
-    depth = len(section.header)
-    return not section.is_layer and depth < len(location) and section.header == location[:depth]
-
-
-def _depth(section: Section, location: Location) -> int:
-    """How far down the way to a place leads in a section."""
-    depth = 0
-    while depth < len(location) - 1 and value_at(section.values, location[: depth + 1]) is not None:
-        depth += 1
-    return depth
-
-
-def _with_section(sections: Sections, top: Location, new: Mapping[str, Any]) -> Sections:
-    """Give a table of the document a section of its own, with what is not written in others."""
-    name = str(top[0])
-    elsewhere = {section.header[1] for section in sections if section.header[:1] == top and len(section.header) > 1}
-    own = {key: value for key, value in new[name].items() if key not in elsewhere}
-    section = Section((name,), section_text(f"[{name}]", own))
-    under = [place for place, other in enumerate(sections) if other.header[:1] == top]
-    at = under[0] if under else len(sections)
-    before = list(sections[:at])
-    if before and before[-1].text:
-        before[-1] = spaced(before[-1])
-    return (*before, spaced(section) if under else section, *sections[at:])
-
-
-def _edited(text: str, location: Location, new: Mapping[str, Any]) -> str:
+def edited(text: str, location: Location, new: Mapping[str, Any]) -> str:
     """Return the text of a section in which the value at `location` is the one in `new`, or is gone where there is
     none; what stands inline is written anew as a whole."""
     import tomlkit
@@ -284,7 +204,7 @@ def _after_values(text: str) -> str:
 
 def section_text(header: str, table: Mapping[str, Any]) -> str:
     """Return a section of its own, one setting a line."""
-    return "".join([f"{header}\n", *(f"{_key(key)} = {written(value)}\n" for key, value in table.items())])
+    return "".join([f"{header}\n", *(f"{written_key(key)} = {written(value)}\n" for key, value in table.items())])
 
 
 def written(value: Any) -> str:
@@ -292,14 +212,15 @@ def written(value: Any) -> str:
     import tomlkit
 
     if isinstance(value, dict):
-        settings = ", ".join(f"{_key(key)} = {written(item)}" for key, item in value.items())
+        settings = ", ".join(f"{written_key(key)} = {written(item)}" for key, item in value.items())
         return f"{{ {settings} }}" if settings else "{}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(written, value))}]"
     return str(tomlkit.item(value).as_string())
 
 
-def _key(name: str) -> str:
+def written_key(name: str) -> str:
+    """Return the name of a setting as it is written."""
     import tomlkit
 
     return str(tomlkit.key(name).as_string())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,9 +17,11 @@ from tuilab.blocks.layers import Layer
 from tuilab.errors import ExperimentError, Problem
 from tuilab.experiment.document import DataSettings, Experiment
 from tuilab.experiment.load import make_experiment
-from tuilab.experiment.plan import input_shape, memory_bytes, plan, plan_layer
+from tuilab.experiment.nesting import lists_of, plain
+from tuilab.experiment.plan import PlannedLayer, input_shape, memory_bytes, plan, plan_layer
+from tuilab.experiment.problems import Location, place
 from tuilab.experiment.save import short
-from tuilab.experiment.sections import as_settings
+from tuilab.experiment.sections import LAYERS
 from tuilab.text import clean_text
 
 
@@ -25,15 +29,30 @@ from tuilab.text import clean_text
 class LayerRow:
     """One layer as it is shown."""
 
-    index: int
+    location: Location
+    """In the document: ("layers", 2), and ("layers", 2, "layers", 0) for one inside it."""
+    number: str
+    """2 for the second layer, 2.1 for the first one inside it."""
     type: str
+    name: str
+    """Empty where it has none."""
     settings: str
     """The type with the settings that differ from their defaults."""
     output_shape: Shape | None
     """None where it is not known: this layer or one before it does not fit."""
     parameters: int | None
+    """Of a layer that repeats others: all of them. Of one that is repeated: once."""
     problem: str
-    """What is wrong with it and the remedy; empty where nothing is."""
+    """What is wrong with it and the remedy, without what is wrong with layers inside it; empty where nothing is."""
+    times: int = 1
+    """How often the layers inside it come."""
+    has_inside: bool = False
+    """Whether there are layers inside it."""
+
+    @property
+    def depth(self) -> int:
+        """0 for an outermost layer."""
+        return len(self.location) // 2 - 1
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,26 @@ class Stack:
     totals: Totals | None
     """None where something does not fit."""
 
+    @cached_property
+    def _places(self) -> dict[Location, int]:
+        return {row.location: index for index, row in enumerate(self.rows)}
+
+    def row_at(self, location: Location) -> int | None:
+        """Return which row is that of the layer at a place."""
+        return self._places.get(location)
+
+    def nearest_row(self, location: Location) -> int | None:
+        """Return the row of the innermost layer that a place belongs to, None where it is in no layer."""
+        found = (self.row_at(location[:end]) for end in range(len(location), 1, -1))
+        return next((row for row in found if row is not None), None)
+
+    def last_inside(self, row: int) -> int:
+        """Return the last row of those inside a layer; the row itself where none are."""
+        depth = self.rows[row].depth
+        return next(
+            (at - 1 for at in range(row + 1, len(self.rows)) if self.rows[at].depth <= depth), len(self.rows) - 1
+        )
+
 
 def data_settings(document: Mapping[str, Any]) -> DataSettings | None:
     """Return the data of a document, None where something is wrong there."""
@@ -82,10 +121,16 @@ def stack_of(document: dict[str, Any], info: DataInfo | None, data_problems: Seq
         except ExperimentError as error:
             problems += error.problems
     written = document.get("layers")
-    tables = [as_settings(table) for table in written] if isinstance(written, list) else []
+    tables = plain(written) if isinstance(written, list) else []
     layers = list(experiment.layers) if experiment else [_layer(table) for table in tables]
     shape = _input_shape(document, experiment, layers, info)
-    rows = _rows(tables, layers, shape, problems)
+    more: list[Problem] = []
+    at = shape
+    if planned is None:
+        for index, layer in enumerate(layers):
+            at = _after(layer, at, f"layers[{index}]", more)
+    known = planned.layers if planned is not None else ()
+    rows = _marked(_rows(tables, layers, shape, LAYERS, planned=known), problems, more)
     totals = None
     if planned is not None and experiment is not None:
         adds = sum(layer.layer.multiply_adds(layer.input_shape) for layer in planned.layers)
@@ -94,6 +139,9 @@ def stack_of(document: dict[str, Any], info: DataInfo | None, data_problems: Seq
 
 
 def _layer(settings: dict[str, Any]) -> Layer | None:
+    type = settings.get("type")
+    if not isinstance(type, str) or type not in Layer.registry:  # thousands of them are to be refused at once
+        return None
     try:
         return Layer.choose(settings)
     except (ValidationError, PydanticCustomError):
@@ -114,33 +162,85 @@ def _input_shape(
     return input_shape(Experiment.model_construct(data=data, layers=known), info)  # type: ignore[call-arg]  # not read
 
 
+def _after(layer: Layer | None, shape: Shape | None, here: str, problems: list[Problem]) -> Shape | None:
+    """Return the shape that a layer gives for inputs of `shape`; None, with a problem more, where it does not fit."""
+    if layer is None or shape is None:
+        return None
+    inside: list[Problem] = []
+    try:
+        return plan_layer(layer, shape, layer.type_name(), here, inside).output_shape
+    except ValueError as error:
+        problems += inside or [Problem(here, clean_text(f"{layer.type_name()} {error}", 400))]
+        return None
+
+
+def _planned(layer: Layer | None, shape: Shape | None) -> PlannedLayer | None:
+    try:
+        return plan_layer(layer, shape, layer.type_name(), "", []) if layer and shape is not None else None
+    except ValueError:  # it is among the problems
+        return None
+
+
 def _rows(
     tables: Sequence[dict[str, Any]],
     layers: Sequence[Layer | None],
     shape: Shape | None,
-    problems: Sequence[Problem],
+    where: Location,
+    around: str = "",
+    count: int = 0,
+    planned: Sequence[PlannedLayer] = (),
 ) -> list[LayerRow]:
+    """Return the rows of the layers in one list, those inside them below each; `count` are numbered before. `planned`
+    are the same layers, where they were planned already."""
     rows = []
     for index, (table, layer) in enumerate(zip(tables, layers, strict=True)):
-        here = f"layers[{index}]"
-        said = [_said(problem, here) for problem in problems if _is_at(problem.place, here)]
-        name = clean_text(str(table.get("type", "?")), 40)
-        output, count = None, None
-        if layer is not None and shape is not None:
-            inside: list[Problem] = []
-            try:
-                planned = plan_layer(layer, shape, name, here, inside)
-                output, count = planned.output_shape, planned.parameter_count
-            except ValueError as error:
-                said = said or [_said(problem, here) for problem in inside] or [clean_text(f"{name} {error}", 400)]
-        settings = short(layer) if layer is not None else name
-        rows.append(LayerRow(index, name, clean_text(settings), output, count, "; ".join(said)))
+        location, number = (*where, index), f"{around}{count + index + 1}"
+        name, type = table.get("name"), clean_text(str(table.get("type", "?")), 40)
+        known = planned[index] if planned else _planned(layer, shape)
+        output = known.output_shape if known else None
+        branches: dict[str, Sequence[PlannedLayer]] = {}
+        for branch, one in zip(layer.branches(), known.branches, strict=True) if layer and known else ():
+            branches.setdefault(branch.field, one)
+        inside: list[LayerRow] = []
+        numbered = 0
+        for held in lists_of(table.get("type") if isinstance(table.get("type"), str) else None):
+            entries = table.get(held)
+            if isinstance(entries, list):
+                inner = [_layer(entry) for entry in entries] if layer is None else list(getattr(layer, held))
+                there = (*location, held)
+                inside += _rows(entries, inner, shape, there, f"{number}.", numbered, branches.get(held, ()))
+                numbered += len(entries)
+        times = max(Counter(branch.field for branch in layer.branches()).values(), default=1) if layer else 1
+        settings = type if layer is None else _words(layer, times) if inside else short(layer)
+        shown = clean_text(name, 60) if isinstance(name, str) else ""
+        parameters = known.parameter_count if known else None
+        words = clean_text(settings)
+        rows.append(LayerRow(location, number, type, shown, words, output, parameters, "", times, bool(inside)))
+        rows += inside
         shape = output
     return rows
 
 
-def _is_at(place: str, here: str) -> bool:
-    return place == here or place.startswith((f"{here}.", f"{here}["))
+def _words(layer: Layer, times: int) -> str:
+    """Return a layer around others with the settings that differ from their defaults: `repeat ×3`."""
+    settings = short(layer.model_copy(update={"times": 1} if times > 1 else {})).split(" ")
+    return " ".join([settings[0], *([f"×{times}"] if times > 1 else []), *settings[1:]])
+
+
+def _marked(rows: Sequence[LayerRow], problems: Sequence[Problem], more: Sequence[Problem]) -> list[LayerRow]:
+    """Return the rows with what is wrong, each thing at the innermost layer that it belongs to; `more` only where
+    nothing else is."""
+    known = {place(row.location): index for index, row in enumerate(rows)}
+    said: dict[int, list[str]] = {}
+    for some in (problems, more):
+        before = set(said)
+        for problem in some:
+            here = problem.place
+            while here and here not in known:
+                here = here[: max(here.rfind("."), here.rfind("["), 0)]
+            if here and known[here] not in before:
+                said.setdefault(known[here], []).append(_said(problem, here))
+    return [replace(row, problem="; ".join(said[index])) if index in said else row for index, row in enumerate(rows)]
 
 
 def _said(problem: Problem, here: str) -> str:

@@ -594,3 +594,202 @@ async def test_a_draft_that_the_library_gives_trains_as_its_file() -> None:
         await driver.press("l")
         await driver.pick("iris")
         assert driver.draft.checked() == load_experiment("iris-8-8-3")
+
+
+# Layers inside layers
+
+BLOCKS = """\
+name = "blocks"
+[data]
+dataset = "digits"
+
+# wide
+[[layers]]
+type = "repeat"
+name = "block1"
+times = 2
+
+[[layers.layers]]
+type = "dense"
+units = 64 # inside
+activation = "relu"
+
+[[layers.layers]]
+type = "dropout"
+rate = 0.1
+
+[[layers]]
+type = "residual"
+projection = [{ type = "dense", units = 64 }]
+
+[[layers.layers]]
+type = "dense"
+units = 64
+
+[[layers]]
+type = "dense"
+units = 10
+activation = "softmax"
+
+[training]
+loss = "categorical_crossentropy"
+"""
+
+
+def tree(driver: Driver) -> list[str]:
+    return [f"{row.number} {row.settings}" for row in driver.draft.rows]
+
+
+async def test_layers_inside_others_are_indented(folders: Path) -> None:
+    async with lab(Draft.from_text(BLOCKS)) as driver:
+        shown = [" ".join(line.split()) for line in driver.text(StackLines).splitlines()[1:]]
+        assert shown == [
+            "1 block1 ×2 64 8,320",
+            "├ dense relu 64 4,160",
+            "└ dropout 0.1 64",
+            "2 residual 64 8,320",
+            "├ dense 64 4,160",
+            "└ proj. dense 64 4,160",
+            "3 dense softmax 10 650",
+        ]
+        assert "17,290 params" in driver.totals()
+        await driver.pilot.resize_terminal(120, 40)
+        await driver.pilot.pause()
+        assert "1.2  └ dropout 0.1" in driver.text(StackLines)
+        assert "2.2  └ projection dense" in driver.text(StackLines)
+
+
+async def test_every_action_on_layers_inside_others() -> None:
+    async with lab(Draft.from_text(BLOCKS)) as driver:
+        before = driver.draft.text
+        await driver.press("down", "J")
+        assert tree(driver)[:3] == ["1 repeat ×2", "1.1 dropout 0.1", "1.2 dense 64 relu"]
+        assert driver.stack.index == 2
+        await driver.press("J", "K", "K")
+        assert tree(driver)[1:3] == ["1.1 dense 64 relu", "1.2 dropout 0.1"]
+        await driver.press("D")
+        assert tree(driver)[1:4] == ["1.1 dense 64 relu", "1.2 dense 64 relu", "1.3 dropout 0.1"]
+        assert driver.stack.index == 2
+        await driver.press("d")
+        await driver.press("home", "down", "down", "x")
+        assert tree(driver)[:3] == ["1 repeat ×2", "1.1 dropout 0.1", "2 residual"]
+        await driver.press("down", "down", "v")
+        assert tree(driver)[2:5] == ["2 residual", "2.1 dense 64", "2.2 dense 64 relu"]
+        await driver.press("c", "end", "v")
+        assert tree(driver)[-1] == "4 dense 64 relu"
+        await driver.press("d", "home", "down", "down", "a")
+        await driver.pick("flatten")
+        assert tree(driver)[1:3] == ["1.1 dropout 0.1", "1.2 flatten"]
+        await driver.press("i")
+        await driver.pick("prelu")
+        assert tree(driver)[1:4] == ["1.1 dropout 0.1", "1.2 prelu", "1.3 flatten"]
+        await driver.press("shift+down", "r", "backspace")
+        await driver.type("2")
+        await driver.press("enter")
+        assert tree(driver)[2:6] == ["1.2 prelu", "1.3 flatten", "1.4 prelu", "1.5 flatten"]
+        await driver.press("home", "down", "a")  # below the group, not in it
+        await driver.pick("dropout")
+        assert tree(driver)[6] == "2 dropout 0.2"
+        await driver.press(*"u" * 12)
+        assert driver.draft.text == before
+
+
+async def test_a_choice_that_leaves_a_layer_takes_the_whole_of_it() -> None:
+    async with lab(Draft.from_text(BLOCKS)) as driver:
+        await driver.press("home", "down", "down", "down", "shift+down")
+        assert list(driver.stack.chosen_layers) == [0, 1, 2, 3, 4, 5]
+        await driver.press("d")
+        assert tree(driver) == ["1 dense 10 softmax"]
+
+
+async def test_layers_go_into_a_group_and_out_of_it() -> None:
+    async with lab() as driver:
+        await driver.press("shift+down", "greater_than_sign")
+        await driver.pick("repeat")
+        assert tree(driver)[:3] == ["1 repeat ×2", "1.1 dense 128 relu he_normal", "1.2 dense 64 relu he_normal"]
+        assert driver.stack.index == 0
+        assert driver.stack.other_end is None
+        await driver.press("enter")
+        for _ in range(3):
+            if driver.field() == "times":
+                break
+            await driver.press("down")
+        await driver.press("enter")
+        await driver.type("3")
+        await driver.press("enter", "escape")
+        assert tree(driver)[0] == "1 repeat ×3"
+        await driver.press("down", "greater_than_sign")
+        await driver.pick("residual")
+        assert tree(driver)[:3] == ["1 repeat ×3", "1.1 residual", "1.1.1 dense 128 relu he_normal"]
+        await driver.press("less_than_sign")
+        assert tree(driver)[1] == "1.1 dense 128 relu he_normal"
+        await driver.press("less_than_sign")  # beside others: what is around them
+        assert driver.layers[:6] == ["dense 128 relu he_normal", "dense 64 relu he_normal"] * 3
+        await driver.press(*"uuuuu")
+        assert not driver.draft.modified
+
+
+async def test_the_form_of_a_layer_inside_another() -> None:
+    async with lab(Draft.from_text(BLOCKS)) as driver:
+        await driver.press("down", "enter")
+        assert driver.field() == "units"
+        await driver.press("enter")
+        await driver.type("32")
+        await driver.press("tab", "enter")
+        await driver.pick("tanh")
+        assert "units = 32 # inside" in driver.draft.text
+        assert driver.draft.document["layers"][0]["layers"][0]["activation"] == "tanh"
+        await driver.press("home", "enter")
+        await driver.pick("batch")
+        assert driver.draft.rows[1].type == "batch_normalization"
+
+
+async def test_a_projection_is_put_in_and_taken_out_by_the_form() -> None:
+    async with lab(Draft.from_text(BLOCKS)) as driver:
+        await driver.press("down", "down", "down", "enter")
+        while driver.field() != "projection":
+            await driver.press("down")
+        await driver.press("delete")
+        assert tree(driver)[3:5] == ["2 residual", "2.1 dense 64"]
+        await driver.press("enter")
+        await driver.pick("dropout")
+        assert tree(driver)[5] == "2.2 dropout 0.2"
+        assert driver.stack.index == 5
+
+
+async def test_a_group_that_is_empty_is_filled_again() -> None:
+    async with lab(Draft.from_text(BLOCKS)) as driver:
+        await driver.press("down", "shift+down", "d")
+        assert tree(driver)[:2] == ["1 repeat", "2 residual"]
+        assert "layer 1 layers: is missing" in driver.totals()
+        await driver.press("home", "down", "a")
+        await driver.pick("dense")
+        assert tree(driver)[1] == "1.1 dense 32 relu"
+
+
+async def test_what_is_wrong_inside_is_said_where_it_is() -> None:
+    async with lab(Draft.from_text(BLOCKS)) as driver:
+        driver.draft.set("layers[1].layers[0].units", 60)
+        driver.draft.set("layers[0].layers[1].rate", 2)
+        driver.screen.show_draft()
+        await driver.press("home", "t")
+        assert driver.stack.index == 2
+        assert driver.field() == "rate"
+        assert "layer 1.2: rate" in driver.totals()
+        await driver.press("escape", "u", "home", "t")
+        assert driver.stack.index == 3
+        assert "layer 2: " in driver.totals()
+
+
+async def test_a_hostile_depth_is_shown() -> None:
+    layer = '{ type = "dense", units = 10, activation = "softmax" }'
+    for _ in range(7):
+        layer = f'{{ type = "repeat", name = "deep", layers = [{layer}] }}'
+    text = BLOCKS[: BLOCKS.index("# wide")] + f"layers = [{layer}, {layer}]\n" + BLOCKS[BLOCKS.index("[training]") :]
+    text = text.replace("layers = [", '[[layers]]\ntype = "residual"\nlayers = [', 1)
+    async with lab(Draft.from_text(text)) as driver:
+        assert "9 deep, at most 8" in " ".join(driver.totals().split())
+        for width, height in SIZES:
+            await driver.pilot.resize_terminal(width, height)
+            await driver.press("end", "shift+up", "J", "x", "d", "less_than_sign", "greater_than_sign", "escape")
+            assert isinstance(driver.app.screen, BuildScreen)

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from tuilab.blocks.block import Block, as_table
+from tuilab.blocks.layers import Layer
 from tuilab.blocks.schedules import Constant
 from tuilab.errors import Problem, TuilabError
 from tuilab.experiment.edits import default_at, kind_at, settings_model
@@ -24,11 +25,12 @@ from tuilab.experiment.sections import as_settings, value_at, written
 from tuilab.text import clean_text
 
 Kind: TypeAlias = Literal[
-    "number", "text", "value", "switch", "choice", "block", "rate", "blocks", "table", "more", "add"
+    "number", "text", "value", "switch", "choice", "block", "rate", "blocks", "layers", "table", "more", "add"
 ]
 """number: int or float; text: as it is typed; value: written as in the file; switch: yes or no; choice: one of a few
-words; block: one of a registry; rate: a number or a schedule; blocks: a list of blocks; table: settings of its own that
-may be absent; more: the rest of the fields; add: one more entry of a list."""
+words; block: one of a registry; rate: a number or a schedule; blocks: a list of blocks; layers: those inside a layer,
+edited elsewhere; table: settings of its own that may be absent; more: the rest of the fields; add: one more entry of a
+list."""
 
 LAST = ("name", "trainable", "description")
 """Fields that come after all others, because few need them."""
@@ -177,6 +179,8 @@ def kind_of(annotation: Any) -> Kind:
     if len(parts) > 1:
         return "value"
     (part,) = parts
+    if typing.get_origin(part) is tuple and typing.get_args(part)[0] is Layer:
+        return "layers"
     if typing.get_origin(part) is list:
         inner = typing.get_args(part)[0]
         return "blocks" if isinstance(inner, type) and issubclass(inner, Block) else "value"
@@ -210,7 +214,7 @@ def shown_value(document: dict[str, Any], location: Location, kind: Kind) -> str
         return "required" if field is not None and field.is_required() else "none"
     if kind in ("block", "rate"):
         return _short_block(kind_at(document, location), value)
-    if kind == "blocks" and isinstance(value, list):
+    if kind in ("blocks", "layers") and isinstance(value, list):
         names = [_short_block(kind_at(document, location), entry) for entry in value]
         return ", ".join(names) or "none"
     if kind == "table":

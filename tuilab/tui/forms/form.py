@@ -137,6 +137,8 @@ class FormLines(Lines):
             self.pick()
         elif field.kind == "blocks":
             self._open(field.location, not field.open)
+        elif field.kind == "layers":
+            self.post_message(Form.Add(field.location))
         elif field.kind == "rate" and field.open is not None:
             self.pick()
         else:
@@ -273,6 +275,12 @@ class Form(Widget):
 
         location: Location
         value: Any
+
+    @dataclass
+    class Add(Message):
+        """A layer shall be put into a list of layers."""
+
+        location: Location
 
     @dataclass
     class TypeChanged(Message):

@@ -14,9 +14,9 @@ from textual.binding import Binding
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from tuilab.text import clean_text
+from tuilab.tui.widgets.selectable import Selectable
 
 Piece: TypeAlias = tuple[str, str]
 """A text and its tone, one of TONES or empty."""
@@ -28,7 +28,7 @@ GUTTER = 2
 """Columns at the left for the sign of the cursor."""
 
 
-class Lines(Widget, can_focus=True):
+class Lines(Selectable, can_focus=True):
     """A list that scrolls with its cursor. A subclass gives the lines for a width in `make_lines`."""
 
     BINDINGS = [
@@ -173,7 +173,7 @@ class Lines(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         line = self.top + event.y - len(self.header)
-        if event.y < len(self.header) or line >= len(self.lines):
+        if event.y < len(self.header) or line >= len(self.lines) or self.text_selection is not None:
             return
         if line == self.cursor:
             self.post_message(self.Chosen(self))
@@ -194,7 +194,7 @@ class Lines(Widget, can_focus=True):
     def on_blur(self) -> None:
         self.refresh()
 
-    def render_line(self, y: int) -> Strip:
+    def draw_line(self, y: int) -> Strip:
         width = self.size.width
         style = self.get_component_rich_style("lines--plain")
         if y < len(self.header):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from unicodedata import category
+
 from tuilab.text import clean_text
 
 FULL = 105
-"""A line at least as long as this goes on in the next one; shorter lines end where they were meant to."""
+"""A line at least as long as this goes on in the next one, unless that begins with a sign such as ↓ or tells shapes;
+shorter lines end where they were meant to."""
+SHAPES = re.compile(r"[\w ]+: \(")
 
 
 def flowing(documentation: str) -> str:
@@ -14,7 +19,7 @@ def flowing(documentation: str) -> str:
     before = 0
     for line in documentation.splitlines():
         shown = clean_text(line, 400)
-        goes_on = before >= FULL and shown and not shown.startswith(" ")
-        text += f" {shown}" if goes_on else f"\n{shown}"
+        begins = not shown or shown.startswith(" ") or category(shown[0]) == "Sm" or SHAPES.match(shown)
+        text += f"\n{shown}" if begins or before < FULL else f" {shown}"
         before = len(shown)
     return text.strip("\n")

@@ -23,7 +23,8 @@ from tuilab.blocks.block import Block
 from tuilab.errors import UsageError
 from tuilab.experiment.edits import default_at, location_of, settings_model
 from tuilab.experiment.problems import Location
-from tuilab.experiment.sections import value_at
+from tuilab.experiment.sections import LAYERS, value_at
+from tuilab.experiment.stack import LayerRow
 from tuilab.tui.forms.fields import explanation
 from tuilab.tui.forms.form import Form, FormLines
 from tuilab.tui.forms.lines import Lines
@@ -37,7 +38,7 @@ from tuilab.tui.screens.build_totals import said, totals_text
 from tuilab.tui.widgets.panel import Panel
 
 SECONDS_BEFORE_MEASURING = 0.8
-LAYER_ACTIONS = {"insert", "delete", "duplicate", "shift", "cut", "copy", "paste", "repeat"}
+LAYER_ACTIONS = {"insert", "delete", "duplicate", "shift", "cut", "copy", "paste", "repeat", "into", "out"}
 """What acts on the chosen layers: not while the form of something else has the focus."""
 TITLES: dict[Location, str] = {(): "Experiment", ("training",): "Training", ("data",): "Data"}
 
@@ -62,6 +63,8 @@ class BuildScreen(EditScreen):
         Binding("c", "copy", "copy", show=False, id="build.copy"),
         Binding("v", "paste", "paste", show=False, id="build.paste"),
         Binding("r", "repeat", "repeat", show=False, id="build.repeat"),
+        Binding("greater_than_sign", "into", "group", show=False, id="build.into"),
+        Binding("less_than_sign", "out", "ungroup", show=False, id="build.out"),
         Binding("U,ctrl+r", "redo", "redo", show=False, id="build.redo"),
         Binding("R", "reset", "reset", show=False, id="build.reset"),
         Binding("w", "save", "save", show=False, id="build.save"),
@@ -105,9 +108,10 @@ class BuildScreen(EditScreen):
     def show_draft(self, anew: bool = False) -> None:
         draft = self.session.draft
         if anew:
-            self._form = ("layers", 0)
+            self._form = LAYERS
         self.show_subject(f"{draft.name}{' *' if draft.modified else ''}", self._device())
         self.stack.show(draft)
+        self._follow_cursor()
         self.query_one(SettingLines).show(draft)
         self._show_remark()
         self._show_totals()
@@ -115,20 +119,48 @@ class BuildScreen(EditScreen):
         self._measure_soon()
         self.refresh_bindings()
 
-    def choose_layers(self, first: int, count: int) -> None:
-        self.stack.choose(first, first + count - 1)
-        self._form = ("layers", first + count - 1)
+    def choose_layers(self, first: int | Location, count: int) -> None:
+        draft = self.session.draft
+        *where, index = draft.rows[first].location if isinstance(first, int) else first
+        rows = [draft.stack.row_at((*where, int(index) + more)) for more in (0, count - 1)]
+        if rows[0] is not None and rows[1] is not None:
+            self.stack.choose(rows[0], rows[1])
+            self._form = LAYERS
         self.show_draft()
+
+    def _follow_cursor(self) -> None:
+        """Let the form be that of the layer with the cursor, where it is one of a layer."""
+        if self._form[:1] == LAYERS:
+            index = self.stack.index
+            self._form = ("data",) if index is None else self.session.draft.rows[index].location
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Say which keys work now."""
         if action in LAYER_ACTIONS and not isinstance(self.focused, StackLines):
-            return self._form[:1] == ("layers",)
+            return self._form[:1] == LAYERS
         if action == "undo":
             return True if self.session.draft.can_undo else None
         if action == "redo":
             return True if self.session.draft.can_redo else None
         return True
+
+    def in_vain(self) -> set[str]:
+        stack, draft = self.stack, self.session.draft
+        layers = stack.chosen_layers
+        found = set() if layers else {*LAYER_ACTIONS - {"insert", "paste"}, "shift(-1)", "shift(1)"}
+        where, indices = draft.chosen(layers[0], layers[-1]) if layers else (LAYERS, range(0))
+        if layers and indices.start == 0:
+            found.add("shift(-1)")
+        if layers and indices.stop == draft.count(where):
+            found.add("shift(1)")
+        useful = {
+            "out": any(draft.rows[row].has_inside or draft.rows[row].depth for row in layers[:1]),
+            "paste": bool(self.clipboard),
+            "train": not draft.problems,
+            "reset": draft.can_undo,
+            "back": self.focused is not stack or stack.other_end is not None,
+        }
+        return found | {action for action, is_useful in useful.items() if not is_useful}
 
     def _device(self) -> str:
         experiment = self.session.draft.experiment
@@ -140,24 +172,32 @@ class BuildScreen(EditScreen):
         """Say at the border which layers are chosen."""
         stack, count = self.stack, len(self.session.draft.rows)
         chosen, settings = stack.chosen_layers, self.query_one(SettingLines)
-        at = f"{chosen[0] + 1}–{chosen[-1] + 1}" if len(chosen) > 1 else f"{stack.cursor}"
-        remark = f"{'marking ' * stack.marking}{at} of {count}" if chosen else f"{count} layers"
+        at = "–".join(dict.fromkeys(self._numbers(chosen)))
+        outermost = self.session.draft.count(LAYERS)
+        remark = f"{'marking ' * stack.marking}{at} of {outermost}" if chosen else f"{outermost} layers"
         self.query_one("#stack", Panel).entitle("Layers", remark if count else "")
         self.query_one("#settings", Panel).entitle("Training", f"{settings.below} more" if settings.below else "")
 
+    def _numbers(self, chosen: range) -> list[str]:
+        """Return the numbers of the first and of the last of the layers that are chosen, as one list has them."""
+        draft = self.session.draft
+        if not chosen:
+            return []
+        where, indices = draft.chosen(chosen[0], chosen[-1])
+        rows = [draft.stack.row_at((*where, index)) for index in (indices[0], indices[-1])]
+        return [draft.rows[row].number for row in rows if row is not None]
+
     def _show_totals(self) -> None:
-        text, shown = totals_text(self.session.draft, self.timing), self.query_one("#totals", Static)
+        text = totals_text(self.session.draft, self.timing, self.stack.index)
+        shown = self.query_one("#totals", Static)
         if str(shown.content) != text:
             shown.update(Text(text))
+            shown.set_class(text.startswith("!"), "problem")
 
     def _show_form(self) -> None:
         draft, form = self.session.draft, self.query_one(Form)
-        if self._form[:1] == ("layers",) and not draft.rows:
-            self._form = ("data",)
-        if self._form[:1] == ("layers",):
-            index = min(int(self._form[1]), len(draft.rows) - 1)
-            self._form = ("layers", index)
-        title = TITLES.get(self._form) or f"{index + 1} {draft.rows[index].type}"
+        row = draft.stack.row_at(self._form)
+        title = TITLES.get(self._form, "") if row is None else _title(draft.rows[row])
         form.show(draft, self._form)
         self.query_one("#inspector", Panel).entitle(title)
         self._show_about()
@@ -198,9 +238,10 @@ class BuildScreen(EditScreen):
             self._show_about()
 
     def _show_layer(self) -> None:
-        index = self.stack.index
-        self._form = ("data",) if index is None else ("layers", index)
+        self._form = LAYERS
+        self._follow_cursor()
         self._show_form()
+        self._show_totals()
 
     def _show_setting(self) -> None:
         setting = self.query_one(SettingLines).setting
@@ -264,7 +305,7 @@ class BuildScreen(EditScreen):
             self.action_add()
         elif self.focused is stack:
             if stack.index is not None and self.session.draft.rows[stack.index].problem:
-                self._to_problem(f"layers[{stack.index}]")
+                self._to_problem(stack.index)
             self._go_to(self.query_one(FormLines))
         elif isinstance(self.focused, SettingLines):
             setting = self.focused.setting
@@ -274,18 +315,23 @@ class BuildScreen(EditScreen):
                 self._show_setting()
                 self._go_to(self.query_one(FormLines))
 
-    def _to_problem(self, beginning: str = "") -> None:
-        """Put the cursors on the first thing that is wrong."""
-        places = [problem.place for problem in self.session.draft.problems if problem.place.startswith(beginning)]
-        try:
-            location = location_of(places[0]) if places else ()
-        except UsageError:
+    def _to_problem(self, of_row: int | None = None) -> None:
+        """Put the cursors on the first thing that is wrong, in a layer or anywhere."""
+        stack = self.session.draft.stack
+        for problem in stack.problems:
+            try:
+                location = location_of(problem.place)
+            except UsageError:
+                return
+            row = stack.nearest_row(location)
+            if of_row is None or row == of_row:
+                break
+        else:
             return
-        if location[:1] == ("layers",) and len(location) > 1:
-            index = min(int(location[1]), len(self.session.draft.rows) - 1)
-            self.stack.choose(index, index)
-            self._form = ("layers", index)
-        elif location:
+        if row is not None:
+            self.stack.choose(row, row)
+            self._form = stack.rows[row].location
+        else:
             self._form = location[:1] if location[:1] in TITLES else ()
         self._show_form()
         self.query_one(Form).go_to(location)
@@ -295,13 +341,16 @@ class BuildScreen(EditScreen):
         if self.focused is stack:
             stack.other_end, stack.marking = None, False
             stack.refresh()
-        elif self._form[:1] == ("layers",) or self.focused is self.query_one(SettingLines):
+        elif self._form[:1] == LAYERS or self.focused is self.query_one(SettingLines):
             self._go_to(stack)
         else:
             self._go_to(self.query_one(SettingLines))
 
     def on_form_set(self, event: Form.Set) -> None:
         self.edit(partial(self.session.draft.set, event.location, event.value))
+
+    def on_form_add(self, event: Form.Add) -> None:
+        self.pick_layer((*event.location, self.session.draft.count(event.location)))
 
     def on_form_type_changed(self, event: Form.TypeChanged) -> None:
         if self.edit(partial(self.session.draft.change_type, event.location, event.name)):
@@ -349,7 +398,13 @@ class BuildScreen(EditScreen):
         """Train the experiment; where something is wrong in it, go there."""
         draft = self.session.draft
         if draft.problems:
-            self.lab.say(said(draft.problems[0]), "error")
+            self.lab.say(said(draft, draft.problems[0]), "error")
             self._to_problem()
         else:
             self.lab.start_training()
+
+
+def _title(row: LayerRow) -> str:
+    """Return number and type of a layer, and in which list of the layer around it it is, where that is not `layers`."""
+    held = row.location[-2]
+    return f"{row.number} {row.type}{'' if held == 'layers' else f', {held}'}"

@@ -26,11 +26,11 @@ NONE = "none"
 def uses(draft: Draft) -> dict[tuple[str, str], int]:
     """Return in how many layers each setting has each block, by their names."""
     found: dict[tuple[str, str], int] = {}
-    for index in range(len(draft.rows)):
-        model = settings_model(draft.document, ("layers", index))
+    for row in draft.rows:
+        model = settings_model(draft.document, row.location)
         for setting in SETTINGS:
             if model is not None and setting in model.model_fields:
-                key = setting, draft.type_at(("layers", index, setting)) or NONE
+                key = setting, draft.type_at((*row.location, setting)) or NONE
                 found[key] = found.get(key, 0) + 1
     return dict(sorted(found.items(), key=lambda item: list(SETTINGS).index(item[0][0])))
 

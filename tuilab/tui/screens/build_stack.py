@@ -10,6 +10,8 @@ from tuilab.experiment.draft import Draft
 from tuilab.experiment.stack import LayerRow
 from tuilab.tui.forms.lines import Line, Lines, spread
 
+NUMBERED = 46
+"""Columns from which on layers inside others have their numbers, too."""
 EMPTY = "no layers yet: a adds the first one"
 
 
@@ -35,8 +37,22 @@ class StackLines(Lines):
         return self.cursor - 1 if self.draft is not None and 1 <= self.cursor <= len(self.draft.rows) else None
 
     @property
+    def chosen(self) -> range:
+        """The lines that are chosen: with what is inside them where several layers are, and with the layers around them
+        where these are inside different ones."""
+        lines, draft = super().chosen, self.draft
+        last = min(lines.stop - 1, len(draft.rows)) if draft is not None else 0
+        if draft is None or self.other_end is None or lines.start < 1 or last < lines.start:
+            return lines
+        where, indices = draft.chosen(lines.start - 1, last - 1)
+        first, end = (draft.stack.row_at((*where, index)) for index in (indices[0], indices[-1]))
+        assert first is not None
+        assert end is not None
+        return range(first + 1, draft.stack.last_inside(end) + 2)
+
+    @property
     def chosen_layers(self) -> range:
-        """The layers that are chosen."""
+        """The rows of the layers that are chosen."""
         count = len(self.draft.rows) if self.draft else 0
         return range(max(self.chosen.start - 1, 0), min(self.chosen.stop - 1, count))
 
@@ -61,7 +77,8 @@ class StackLines(Lines):
         counts = ["", *(f"{row.parameters:,}" if row.parameters else "" for row in draft.rows)]
         wide = max(6, *map(cell_len, shapes))
         count_wide = max(6, *map(len, counts)) if width >= 30 else 0
-        digits = max(2, len(str(len(draft.rows))))
+        numbers = [row.number if row.depth == 0 or width >= NUMBERED else "" for row in draft.rows]
+        digits = min(max(2, *map(len, numbers)), max(width // 6, 2)) if numbers else 2
         self.header = [
             spread(
                 [(f"{'#':>{digits}}  layer", "quiet")],
@@ -74,17 +91,20 @@ class StackLines(Lines):
         name = name.get("type") if isinstance(name, dict) else name
         first = [(f"{0:>{digits}}  ", "quiet"), ("input", ""), (f" {name}" if isinstance(name, str) else "", "quiet")]
         lines = [spread(first, [(_columns(shapes[0], "", wide, count_wide), "")], width)]
-        for row in draft.rows:
-            number = f"{row.index + 1:>{digits}}"
+        for index, row in enumerate(draft.rows):
+            number = numbers[index] if len(numbers[index]) <= digits else f"…{numbers[index][1 - digits :]}"
+            guide = _guide(draft, index, width)
             if row.problem:
-                left = [(f"{number}! ", "bad"), (row.settings, "bad")]
-                room = width - digits - 2 - cell_len(row.settings) - 2
+                shown = _title(row) or row.settings
+                left = [(f"{number:>{digits}}! ", "bad"), (guide, "quiet"), (shown, "bad")]
+                room = width - digits - 2 - cell_len(guide + shown) - 2
                 why = row.problem.removeprefix(f"{row.type} ")
                 lines.append(spread([*left, (f"  {why}" if room > 8 else "", "bad")], [], width))
                 continue
-            output = shapes[row.index + 1]
-            right = [(_columns(output, counts[row.index + 1], wide, count_wide), "")]
-            lines.append(spread([(f"{number}  ", "quiet"), (_without_size(row), "")], right, width))
+            right = [(_columns(shapes[index + 1], counts[index + 1], wide, count_wide), "")]
+            shown = _title(row) or _without_size(row)
+            left = [(f"{number:>{digits}}  ", "quiet"), (guide, "quiet"), (shown, "own" if row.has_inside else "")]
+            lines.append(spread(left, right, width))
         if not draft.rows:
             lines.append(spread([(" " * (digits + 2) + EMPTY, "quiet")], [], width))
         return lines
@@ -108,6 +128,32 @@ class StackLines(Lines):
             self.action_extend(by)
         else:
             super().action_move(by)
+
+
+def _guide(draft: Draft, index: int, width: int) -> str:
+    """Return the lines that lead from the layers around a row to it; with the name of its list where that is not
+    `layers`."""
+    rows, location = draft.rows, draft.rows[index].location
+    end = draft.stack.last_inside
+    lines = ""
+    for depth in range(2, len(location) - 1, 2):
+        around = draft.stack.row_at(location[:depth])
+        inner = draft.stack.row_at(location[: depth + 2])
+        assert around is not None
+        assert inner is not None
+        goes_on = end(inner) < end(around)
+        lines += ("├ " if goes_on else "└ ") if inner == index else ("│ " if goes_on else "  ")
+    held = location[-2]
+    if rows[index].depth == 0 or held == "layers":
+        return lines
+    return f"{lines}{held} " if width >= NUMBERED else f"{lines}{str(held)[:4]}. "
+
+
+def _title(row: LayerRow) -> str:
+    """Return a layer around others by its name, where it has one; empty where it has none."""
+    if not row.has_inside or not row.name:
+        return ""
+    return f"{row.name} {row.settings.removeprefix('repeat')}".replace("  ", " ").rstrip()
 
 
 def _without_size(row: LayerRow) -> str:
