@@ -1,5 +1,5 @@
 """`python -m tuilab`: the same as `tuilab`."""
 
-from tuilab.cli.main import main
+from tuilab.cli.start import main
 
 main()

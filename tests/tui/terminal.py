@@ -12,28 +12,40 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tuilab.runs.lock import look
 
 ESCAPES = re.compile(r"\x1b(\[[0-9;?<>=:]*[A-Za-z]|\][^\x07\x1b]*(\x07|\x1b\\)|[=>PX^_][^\x1b]*(\x1b\\)?|[()][A-Z0-9])")
 
+LAB = (sys.executable, "-m", "tuilab")
+FOREIGN = ("NO_COLOR", "SSH_CONNECTION", "COLUMNS", "LINES")
+"""Variables that would speak of another terminal."""
+
 
 class Terminal:
     """A lab that thinks it has a person before it."""
 
-    def __init__(self, folder: Path, *arguments: str, columns: int = 120, rows: int = 40, **environment: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        columns: int = 120,
+        rows: int = 40,
+        program: Sequence[str] = LAB,
+        **environment: str,
+    ) -> None:
         self.folder = folder
         own = {"HOME": folder, "TUILAB_RUNS": folder / "runs", "TUILAB_CONFIG": folder, "XDG_STATE_HOME": folder}
-        kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "SSH_CONNECTION")}
+        kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
         named = {name: str(value) for name, value in own.items()}
         self.pid, self.terminal = pty.fork()
         if not self.pid:
             set_size(0, columns, rows)
             variables = {**kept, "TERM": "xterm-256color", "COLORTERM": "truecolor", **named, **environment}
             os.chdir(folder)
-            os.execve(sys.executable, [sys.executable, "-m", "tuilab", *arguments], variables)
+            os.execvpe(program[0], [*program, *arguments], variables)
         self.written = b""
         self.code: int | None = None
 

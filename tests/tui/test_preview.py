@@ -100,9 +100,9 @@ def test_sample_counts(tmp_path: Path) -> None:
 
 def test_sources_of_an_experiment(tmp_path: Path) -> None:
     found = sources(data_of(Draft.open("spiral")), tmp_path)
-    assert [source.key for source in found] == list(Dataset.registry)
+    assert [source.key for source in found] == Dataset.offered()
     assert [source.key for source in found if source.chosen] == ["spiral"]
-    assert {source.key for source in found if not source.here} == {"mnist", "fashion_mnist"}
+    assert {source.key for source in found if not source.here} == {"mnist", "fashion_mnist", "cifar10"}
 
 
 def test_ones_own_file_is_found_from_the_folder_of_the_experiment(tmp_path: Path) -> None:

@@ -132,11 +132,11 @@ def test_events_stand_in_the_order_in_which_they_happened() -> None:
     clock_, day = time.strftime("%H:%M:%S", time.localtime(now)), time.strftime("%d %b", time.localtime(now - 1e6))
     assert happenings(messages, epochs) == (
         Happening(clock_, "running"),
-        Happening("", "best so far: epoch 1  val_loss 0.2500"),
+        Happening("", "best: epoch 1  val_loss 0.2500"),
         Happening(clock_, "pause", by_command=True),
         Happening(day, "checkpoint after step 200"),
         Happening("", "goes on after step 90"),
-        Happening("", "best so far: epoch 3  loss 0.3000"),
+        Happening("", "best: epoch 3  loss 0.3000"),
     )
 
 

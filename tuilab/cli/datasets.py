@@ -22,14 +22,14 @@ def list_datasets(context: typer.Context, data_dir: DataDir = None, as_json: Jso
     """List data sets, download one, take a few samples."""
     if context.invoked_subcommand is not None:
         return
-    from tuilab.blocks.datasets import Dataset, IdxImages
+    from tuilab.blocks.datasets import Dataset, Downloaded
     from tuilab.data.folders import find_folder
 
     facts = []
-    for name in Dataset.registry:
+    for name in Dataset.offered():
         dataset = Dataset.choose(name)
         info = dataset.info()
-        here = not isinstance(dataset, IdxImages) or find_folder(dataset, data_dir) is not None
+        here = not isinstance(dataset, Downloaded) or find_folder(dataset, data_dir) is not None
         facts.append((name, info, here, dataset.summary()))
     if as_json:
         print_json(

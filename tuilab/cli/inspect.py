@@ -22,12 +22,14 @@ def summary(model: Model, settings: Set = None, as_json: Json = False) -> None:
     from tuilab.experiment.save import short
 
     experiment = load_experiment(model, settings or [])
-    planned = plan(experiment, describe(experiment.data))
+    info = describe(experiment.data)
+    planned = plan(experiment, info, trainable=False)
     needed = memory_bytes(planned, experiment)
     if as_json:
         layers = [_facts(layer) for layer in planned.layers]
         totals = {"parameters": planned.parameter_count, "trainable": planned.trainable_count}
         print_json({"name": experiment.name, **totals, "memory_bytes": needed, "layers": layers})
+        plan(experiment, info)
         return
     rows = [["0", "input", "", shape(planned.input_shape), ""]]
     for number, name, layer in _numbered(planned.layers):
@@ -38,6 +40,7 @@ def summary(model: Model, settings: Set = None, as_json: Json = False) -> None:
     print(f"\n{planned.parameter_count:,} parameters, {planned.trainable_count:,} of them trainable")
     print(f"{memory(needed)} of memory to train at batch size {batch}")
     print(f"{sum(layer.layer.multiply_adds(layer.input_shape) for layer in planned.layers):,} multiply-adds a sample")
+    plan(experiment, info)  # tells what keeps it from being trained
 
 
 def _facts(layer: PlannedLayer) -> dict[str, Any]:

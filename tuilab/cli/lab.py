@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
 from tuilab.cli.options import DataDir, Runs, complete_model
-from tuilab.cli.output import message
-
-DEFAULT = "digits-mlp"
+from tuilab.cli.start import DEFAULT, open_lab
 
 
 class LabGroup(TyperGroup):
@@ -38,16 +34,4 @@ def lab(
     data_dir: DataDir = None,
 ) -> None:
     """Open the lab: build, train, watch and compare on one screen."""
-    from tuilab.errors import UsageError
-
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
-        raise UsageError("the lab needs a terminal; without one: tuilab train MODEL, tuilab models, tuilab --help")
-    from tuilab.runs.directory import runs_folder
-    from tuilab.tui.app import Lab
-
-    opened = Lab(model or DEFAULT, runs_folder(runs), data_dir)
-    summary = opened.run()
-    if opened.problem is not None:
-        raise opened.problem
-    if summary:
-        message(summary)
+    open_lab(model or DEFAULT, runs, data_dir)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from tuilab import __version__
-from tuilab.cli import archive, control, datasets, inspect, lab, runs, train, trained
-from tuilab.errors import TuilabError
+from tuilab.cli import archive, control, datasets, inspect, interop, lab, runs, train, trained
+from tuilab.cli.start import failures_told
 
 app = typer.Typer(
     name="tuilab",
@@ -32,6 +31,8 @@ app.command("set")(control.set_)
 app.command()(control.checkpoint)
 app.command()(trained.evaluate)
 app.command()(trained.predict)
+app.command("import")(interop.import_)
+app.command()(interop.export)
 app.command()(inspect.summary)
 app.command()(inspect.check)
 app.command()(inspect.models)
@@ -63,18 +64,6 @@ def _options(
 
 
 def main() -> None:
-    """Run a command; what a user can understand and act on is told without a traceback."""
-    try:
+    """Run a command."""
+    with failures_told():
         app()
-    except TuilabError as error:
-        _fail(str(error), error.exit_code)
-    except MemoryError as error:
-        _fail(f"not enough memory: {error}; a smaller data.batch_size or smaller layers need less", 1)
-    except KeyboardInterrupt:
-        _fail("interrupted", 4)
-
-
-def _fail(message: str, code: int) -> None:
-    for line in message.splitlines():
-        print(f"tuilab: {line}", file=sys.stderr)
-    sys.exit(code)

@@ -26,7 +26,7 @@ def complete_dataset(incomplete: str) -> list[str]:
     """Data sets by name, for the shell."""
     from tuilab.blocks.datasets import Dataset
 
-    return [name for name in Dataset.registry if name.startswith(incomplete)]
+    return [name for name in Dataset.offered() if name.startswith(incomplete)]
 
 
 Model: TypeAlias = Annotated[

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
-from textual.theme import BUILTIN_THEMES
 
 from tuilab.errors import TuilabError
 from tuilab.text import clean_text
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from tuilab.experiment.draft import Draft
     from tuilab.runs.directory import RunDirectory
 
-SHOWN_THEMES = (*(theme.name for theme in themes.OWN), "ansi-dark", "ansi-light")
+SHOWN_THEMES = tuple(theme.name for theme in themes.OWN)
+SECONDS_TO_SETTLE = 1.0
+"""After the start of the lab."""
 
 
 def _build() -> Screen[None]:
@@ -91,11 +95,12 @@ class Lab(App[str]):
 
     async def on_mount(self) -> None:
         wanted = self.settings.theme
-        self.theme = wanted if wanted in SHOWN_THEMES or wanted in BUILTIN_THEMES else "lab-dark"
+        self.theme = self._fitting(wanted if wanted in SHOWN_THEMES else "lab-dark")
         self.set_keymap(self.settings.keys)
         if self.settings_problem:
             self.say(self.settings_problem, severity="warning")
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember(theme.name))
+        self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh())  # the shell's text is there instead
         if isinstance(self.model, str):
             self.call_after_refresh(self.run_worker, self._open(self.model))
         else:
@@ -115,11 +120,28 @@ class Lab(App[str]):
     async def _begin(self) -> None:
         self.set_interval(1.0, self.session.reap)
         await self.switch_mode("build")
+        self.set_timer(SECONDS_TO_SETTLE, self._settle)
+
+    @work(thread=True)
+    def _settle(self) -> None:
+        """Load the other screens before they are asked for, and turn the collection of garbage on again."""
+        from tuilab.tui import offered  # noqa: F401
+        from tuilab.tui.screens import data, help, runs, train  # noqa: F401
+
+        if not gc.isenabled():
+            gc.freeze()  # what is there now stays, and need not be looked through again and again
+            gc.enable()
+
+    def _fitting(self, theme: str) -> str:
+        """Return the theme to use on this terminal in place of another one."""
+        return themes.for_terminal(theme, self.console.color_system, self.no_color)
 
     def _remember(self, theme: str) -> None:
-        if theme != self.settings.theme:
+        if theme not in (self.settings.theme, self._fitting(self.settings.theme)):
             self.settings = replace(self.settings, theme=theme)
-            save_settings(self.settings)
+            problem = save_settings(self.settings)
+            if problem:
+                self.say(f"the theme is not remembered: {problem}", "warning")
 
     def say(self, text: str, severity: str = "information") -> None:
         """Tell the user something, whatever file the text comes from."""
@@ -164,24 +186,12 @@ class Lab(App[str]):
             self.exit(summary)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        for mode, title in (("build", "Build"), ("train", "Train"), ("runs", "Runs"), ("data", "Data")):
-            if mode != self.current_mode:
-                yield SystemCommand(title, f"Go to the {title} screen", lambda mode=mode: self.switch_mode(mode))
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if active.enabled and binding.description and binding.show:
-                keys = self.get_key_display(binding)
-                action = binding.action
-                yield SystemCommand(
-                    binding.description.capitalize(),
-                    f"{active.tooltip or ''} {keys}".strip(),
-                    lambda action=action, node=active.node: self.call_later(self.run_action, action, node),
-                )
+        from tuilab.tui.offered import offered
+
+        yield from offered(self, screen)
         for theme in SHOWN_THEMES:
-            yield SystemCommand(
-                f"Theme {theme}", "Change the colours", lambda theme=theme: setattr(self, "theme", theme)
-            )
-        yield SystemCommand("Quit", "Leave the lab", self.action_leave)
+            if theme != self.theme and not (self.no_color and self.available_themes[theme].ansi):
+                yield SystemCommand(f"Theme {theme}", "colours of the lab", partial(setattr, self, "theme", theme))
 
 
 def _opened(model: str) -> Draft:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuilab.blocks.datasets import Dataset, IdxImages
+from tuilab.blocks.datasets import Dataset, Downloaded
 from tuilab.data.folders import find_folder
 from tuilab.experiment.document import DataSettings
 from tuilab.experiment.draft import Draft
@@ -46,7 +46,7 @@ class Source:
     @property
     def size_to_download(self) -> int:
         """Bytes, 0 for what comes with tuilab or is the user's own."""
-        return sum(file.size for file in self.dataset.files) if isinstance(self.dataset, IdxImages) else 0
+        return sum(file.size for file in self.dataset.files) if isinstance(self.dataset, Downloaded) else 0
 
     @property
     def about(self) -> str:
@@ -89,10 +89,12 @@ def sources(wanted: DataSettings | None, data_dir: Path | None) -> list[Source]:
     if wanted is not None and wanted.path is not None:
         title = os.path.basename(wanted.path)
         found.append(Source("file", title, wanted, os.path.exists(wanted.path), True))
-    for name in Dataset.registry:
+    own = wanted.dataset.type_name() if wanted is not None and wanted.dataset is not None else None
+    names = dict.fromkeys([*Dataset.offered(), *([own] if own else [])])
+    for name in names:
         chosen = wanted is not None and wanted.dataset is not None and wanted.dataset.type_name() == name
         settings = wanted if chosen and wanted is not None else DataSettings(dataset=Dataset.choose(name), **share)
-        here = not isinstance(settings.dataset, IdxImages) or find_folder(settings.dataset, data_dir) is not None
+        here = not isinstance(settings.dataset, Downloaded) or find_folder(settings.dataset, data_dir) is not None
         found.append(Source(name, name, settings, here, chosen))
     return found
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tuilab.blocks.datasets import IdxImages
+from tuilab.blocks.datasets import Downloaded
 from tuilab.errors import TuilabError
 
 
@@ -17,7 +17,7 @@ class _Cancelled(Exception):
 class Downloading:
     """Brings a data set here. The thread ends with the program, so that a mirror that stalls holds nobody up."""
 
-    def __init__(self, dataset: IdxImages, data_dir: Path | None, mirrors: Sequence[str] = ()) -> None:
+    def __init__(self, dataset: Downloaded, data_dir: Path | None, mirrors: Sequence[str] = ()) -> None:
         self.dataset = dataset
         self.name = dataset.type_name()
         self.size = sum(file.size for file in dataset.files)

@@ -97,8 +97,8 @@ def sample_count(dataset: Dataset, data_dir: Path | None = None) -> int | None:
     """Return how many samples a set by name has; None where it is not here, or cannot be read."""
     try:
         if not isinstance(dataset, IdxImages):
-            data = load(DataSettings(dataset=dataset, validation_split=0.0, test_split=0.0), seed=0)
-            return len(data.train)
+            data = load(DataSettings(dataset=dataset, validation_split=0.0, test_split=0.0), 0, data_dir)
+            return len(data.train) + (len(data.test) if data.test else 0)
         folder = find_folder(dataset, data_dir)
         return None if folder is None else sum(_items(folder / file.name) for file in dataset.files[::2])
     except (DataError, OSError, EOFError, struct.error):

@@ -173,7 +173,7 @@ def happenings(messages: Sequence[Message], epochs: Sequence[Epoch]) -> tuple[Ha
 def _of_epoch(epoch: Epoch) -> Happening:
     validation = {name: value for name, value in epoch.results.items() if name.startswith("val_")}
     told = [f"{name} {number(value)}" for name, value in (validation or epoch.results).items()]
-    return Happening("", "  ".join([f"best so far: epoch {epoch.epoch}", *told]))
+    return Happening("", "  ".join([f"best: epoch {epoch.epoch}", *told]))
 
 
 def _moment(seconds: float) -> str:
@@ -200,7 +200,7 @@ def layer_listing(layers: Layers, trends: Sequence[str], before: Listing | None)
                 str(index),
                 (
                     Cell(name, "" if learns else "quiet"),
-                    Cell(trends[index], tone if tone != "good" else ""),
+                    Cell(trends[index], tone if tone != "good" else "quiet"),
                     Cell(scientific(gradient) if learns else ""),
                     Cell(plain(weights) if learns else ""),
                     Cell(scientific(ratio) if learns else ""),

@@ -38,12 +38,14 @@ class Session:
         self.run = run
         return run
 
-    def go_on(self, run: RunDirectory, *overrides: str) -> None:
+    def go_on(self, run: RunDirectory, *overrides: str) -> Launched:
         """Start the worker of a run that is not being trained, from its last checkpoint."""
         from tuilab.runs.launch import launch
 
-        self.launched.append(launch(run, overrides, self.data_dir))
+        launched = launch(run, overrides, self.data_dir)
+        self.launched.append(launched)
         self.run = run
+        return launched
 
     def reap(self) -> None:
         """Take notice of workers that have ended, so that none is left as a zombie."""

@@ -58,15 +58,21 @@ def load_settings() -> tuple[Settings, str]:
         return Settings(), f"{path} cannot be used ({error}), so the defaults are"
 
 
-def save_settings(settings: Settings) -> None:
-    """Write the settings; keeps the user's comments. A folder that cannot be written is no reason to stop."""
+def save_settings(settings: Settings) -> str:
+    """Write the settings, and return why that cannot be, if it cannot. Keeps the user's comments."""
     import tomlkit
 
     path = settings_file()
-    with suppress(OSError, ValueError):
+    partial = path.with_name(f".{path.name}.part")
+    try:
         document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else EXPLANATION)
         document["theme"] = settings.theme
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.part")
         partial.write_text(tomlkit.dumps(document), encoding="utf-8")
         partial.replace(path)
+    except (OSError, ValueError) as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else error
+        return f"{path} cannot be written: {reason}"
+    return ""

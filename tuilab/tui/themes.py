@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from dataclasses import replace
+
+from textual.theme import BUILTIN_THEMES, Theme
 
 DARK = Theme(
     name="lab-dark",
@@ -20,8 +22,10 @@ DARK = Theme(
     variables={
         "train": "#5fafd7",
         "validation": "#d787af",
-        "quiet": "#7d828b",
+        "quiet": "#9096a0",
         "border": "#3a404a",
+        "scrollbar": "#4a515d",
+        "scrollbar-background": "#16181c",
         "footer-key-foreground": "#d7af5f",
     },
 )
@@ -29,9 +33,9 @@ LIGHT = Theme(
     name="lab-light",
     primary="#005f87",
     secondary="#6c6c6c",
-    accent="#875f00",
+    accent="#7d5700",
     success="#3a6b35",
-    warning="#875f00",
+    warning="#7d5700",
     error="#a03a1c",
     foreground="#262626",
     background="#f7f6f2",
@@ -41,9 +45,11 @@ LIGHT = Theme(
     variables={
         "train": "#005f87",
         "validation": "#87005f",
-        "quiet": "#6a6a6a",
+        "quiet": "#616161",
         "border": "#b8b5a8",
-        "footer-key-foreground": "#875f00",
+        "scrollbar": "#b8b5a8",
+        "scrollbar-background": "#f7f6f2",
+        "footer-key-foreground": "#7d5700",
     },
 )
 HIGH_CONTRAST = Theme(
@@ -64,15 +70,47 @@ HIGH_CONTRAST = Theme(
         "validation": "#ff87ff",
         "quiet": "#d0d0d0",
         "border": "#ffffff",
+        "scrollbar": "#ffffff",
+        "scrollbar-background": "#000000",
         "footer-key-foreground": "#ffff00",
     },
 )
-OWN = (DARK, LIGHT, HIGH_CONTRAST)
-ANSI_VARIABLES = {
+SIXTEEN_COLOURS = {
     "train": "ansi_cyan",
     "validation": "ansi_magenta",
     "quiet": "ansi_bright_black",
     "border": "ansi_bright_black",
+    "scrollbar": "ansi_bright_black",
+    "scrollbar-background": "ansi_default",
 }
+ANSI_DARK = replace(
+    BUILTIN_THEMES["ansi-dark"],
+    name="lab-ansi-dark",
+    accent="ansi_yellow",
+    variables=BUILTIN_THEMES["ansi-dark"].variables
+    | SIXTEEN_COLOURS
+    | {"footer-key-foreground": "ansi_yellow", "block-cursor-blurred-text-style": "bold"},
+)
+ANSI_LIGHT = replace(
+    BUILTIN_THEMES["ansi-light"],
+    name="lab-ansi-light",
+    accent="ansi_blue",
+    warning="ansi_magenta",
+    variables=BUILTIN_THEMES["ansi-light"].variables
+    | SIXTEEN_COLOURS
+    | {"train": "ansi_blue", "footer-key-foreground": "ansi_blue", "block-cursor-blurred-text-style": "bold"},
+)
+OWN = (DARK, LIGHT, HIGH_CONTRAST, ANSI_DARK, ANSI_LIGHT)
+ANSI_VARIABLES = {name: SIXTEEN_COLOURS[name] for name in ("train", "validation", "quiet")}
 """What our own variables are in every theme that does not set them."""
 DEFAULT_VARIABLES = {"train": "#5fafd7", "validation": "#d787af", "quiet": "#808080"}
+
+
+def for_terminal(theme: str, colours: str | None, grey: bool) -> str:
+    """Return the theme to use in place of another one: where a terminal has but sixteen colours, most of the mixed ones
+    would become the same; and where all shall be `grey`, those of the terminal, which nobody knows, would become
+    black."""
+    pairs = {DARK.name: ANSI_DARK.name, LIGHT.name: ANSI_LIGHT.name}
+    if grey:
+        return {ansi: mixed for mixed, ansi in pairs.items()}.get(theme, theme)
+    return pairs.get(theme, theme) if colours == "standard" else theme

@@ -98,7 +98,7 @@ async def test_a_run_is_followed_while_it_trains(runs: Path) -> None:
         with training(runs, "live", "training.epochs=100000") as run:
             await until(pilot, on_screen(pilot, "live", "running", "1 running"))
             before = overview(run).status.epoch
-            await until(pilot, lambda: f" {before}/" not in text_of(pilot) and "/400000" in text_of(pilot))
+            await until(pilot, lambda: f" {before}/" not in text_of(pilot) and "/100000" in text_of(pilot))
         await until(pilot, on_screen(pilot, "live", "failed"))
 
 

@@ -15,7 +15,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.timer import Timer
 
-from tuilab.blocks.datasets import Dataset, IdxImages
+from tuilab.blocks.datasets import Dataset, Downloaded
 from tuilab.errors import TuilabError
 from tuilab.experiment.document import DataSettings
 from tuilab.tui.data_list import Source, data_of, list_sources, seed_of, sources, use
@@ -186,7 +186,7 @@ class DataScreen(LabScreen):
 
     @work(thread=True, group="count")
     def _count(self, data_dir: Path | None) -> None:
-        sets = {name: Dataset.choose(name) for name in Dataset.registry}
+        sets = {name: Dataset.choose(name) for name in Dataset.offered()}
         found = {name: sample_count(dataset, data_dir) for name, dataset in sets.items()}
         self.post_message(self.Counted({key: count for key, count in found.items() if count is not None}))
 
@@ -216,7 +216,9 @@ class DataScreen(LabScreen):
             self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return None if self._shown_keys.get(action) is False else True
+        if self._shown_keys.get(action) is False:
+            return False if action == "cancel" else None
+        return True
 
     def action_use(self) -> None:
         if (source := self.source) is None or source.dataset is None:
@@ -236,7 +238,7 @@ class DataScreen(LabScreen):
 
     def action_download(self) -> None:
         source = self.source
-        if source is not None and isinstance(source.dataset, IdxImages) and source.key not in self.downloads:
+        if source is not None and isinstance(source.dataset, Downloaded) and source.key not in self.downloads:
             self.downloads[source.key] = Downloading(source.dataset, self.session.data_dir)
             self._show_downloads()
 

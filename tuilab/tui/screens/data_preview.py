@@ -64,6 +64,7 @@ class DataPreview(Panel):
     def on_mount(self) -> None:
         self.query_one(Bar).display = False
         self._hide()
+        self.app.theme_changed_signal.subscribe(self, lambda theme: self.on_resize())
 
     def announce(self, source: Source) -> None:
         """Say what is under the cursor now, before it is read."""

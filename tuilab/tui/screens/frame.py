@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, cast
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
@@ -27,11 +29,16 @@ class LabScreen(Screen[None]):
     """A screen of the lab, one for each mode; a subclass gives its body in `compose_body`."""
 
     BINDINGS = [
-        Binding("1", "app.switch_mode('build')", "Build", show=False, id="mode.build"),
-        Binding("2", "app.switch_mode('train')", "Train", show=False, id="mode.train"),
-        Binding("3", "app.switch_mode('runs')", "Runs", show=False, id="mode.runs"),
-        Binding("4", "app.switch_mode('data')", "Data", show=False, id="mode.data"),
+        Binding("1", "app.switch_mode('build')", "go to Build", show=False, id="mode.build"),
+        Binding("2", "app.switch_mode('train')", "go to Train", show=False, id="mode.train"),
+        Binding("3", "app.switch_mode('runs')", "go to Runs", show=False, id="mode.runs"),
+        Binding("4", "app.switch_mode('data')", "go to Data", show=False, id="mode.data"),
     ]
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """As Textual has it, but the two panels are drawn anew and not the whole screen."""
+
+    _styled_by: object = None
 
     @property
     def lab(self) -> Lab:
@@ -48,6 +55,19 @@ class LabScreen(Screen[None]):
 
     def compose_body(self) -> ComposeResult:
         raise NotImplementedError  # abstract
+
+    def _on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Have styles looked up again only where the rules have changed: it takes longer than drawing the screen.
+
+        Textual calls this before its own handler of that name.
+        """
+        rules = self.app.stylesheet.rules
+        event.refresh_styles = rules is not self._styled_by
+        self._styled_by = rules
+
+    def in_vain(self) -> set[str]:
+        """Return the actions whose keys would only say why they do nothing now; the command palette leaves them out."""
+        return set()
 
     def show_subject(self, subject: str, state: str = "") -> None:
         """Say at the right of the top bar what this screen shows: an experiment, a run; and its state."""

@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from tuilab.text import clean_text
+from tuilab.tui.forms.prose import flowing
 
 NOTHING = "Move the focus with tab; ? explains what has it."
 
@@ -25,7 +25,7 @@ class HelpScreen(ModalScreen[None]):
     ]
     DEFAULT_CSS = """
     HelpScreen VerticalScroll { width: 76; max-width: 95%; height: auto; max-height: 90%; border: round $accent;
-        background: $surface; padding: 1 2; }
+        background: $surface; padding: 1 2; scrollbar-size-vertical: 1; }
     HelpScreen .keys { margin-top: 1; }
     """
 
@@ -57,5 +57,5 @@ def help_of(screen: Screen[object]) -> str:
     for node in focused.ancestors_with_self:
         text = getattr(node, "help_text", "")
         if isinstance(text, str) and text:
-            return "\n".join(clean_text(line, 1000) for line in text.splitlines())
+            return flowing(text)
     return NOTHING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.screen import Screen
-from textual.widget import Widget
+from textual.widgets import Static
 
 from tuilab.tui.screens.frame import TopBar
 
@@ -18,4 +18,4 @@ class OpeningScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar("build")
-        yield Widget(classes="foot")
+        yield Static(classes="foot")

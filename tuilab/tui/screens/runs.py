@@ -43,7 +43,7 @@ class RunsScreen(RunActions):
 
     CSS_PATH = "runs.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (19, "-normal"), (34, "-high")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (19, "-normal"), (34, "-high"), (50, "-highest")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "mark", id="runs.mark"),
         Binding("enter", "open", "open", id="runs.open"),
@@ -213,6 +213,9 @@ class RunsScreen(RunActions):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return None if self._shown_keys.get(action) is False else True
+
+    def in_vain(self) -> set[str]:
+        return set() if self.view.filter or self.marks else {"clear"}
 
     def action_mark(self) -> None:
         row = self.row

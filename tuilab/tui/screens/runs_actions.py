@@ -108,9 +108,9 @@ class RunActions(LabScreen):
                 return
             overrides = [f"training.epochs={int(text)}"]
         with self._telling():
-            self.session.go_on(row.run, *overrides)
+            launched = self.session.go_on(row.run, *overrides)
             self.lab.say(f"{row.run.name} goes on; enter watches it")
-            self._see_it_start(self.session.launched[-1])
+            self._see_it_start(launched)
 
     @work(thread=True)
     def _see_it_start(self, launched: Launched) -> None:

@@ -67,6 +67,7 @@ class CompareScreen(LabScreen):
         self.query_one("#compare-values", Panel).entitle("settings that differ, results")
         self.show_subject(f"{len(self.runs)} runs")
         self.query_one(Table).focus()
+        self.app.theme_changed_signal.subscribe(self, lambda theme: self.on_resize())
         self.look()
         self.set_interval(SECONDS_BETWEEN_LOOKS, self.look)
 

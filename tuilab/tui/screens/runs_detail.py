@@ -51,6 +51,9 @@ class RunDetail(Panel):
             yield Static(id="detail-facts", markup=False)
             yield RunsChart(id="detail-chart")
 
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda theme: self.on_resize())
+
     def show(self, row: Row | None, marked: Sequence[Marked]) -> None:
         """Show a run, or the marked ones where there are some. What is shown already is not read again."""
         if row is self.row and tuple(marked) == self.marked:

@@ -11,6 +11,7 @@ from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -42,10 +43,14 @@ PLACES = {"watch-loss": CHARTS, "watch-result": CHARTS, "watch-heat": BELOW, "wa
 ZOOMS = 3
 LEAST_BELOW, MOST_BELOW = 7, 12
 """Lines of the heat map and of the events, where they do not share their place with the charts."""
+ROOMY = Size(104, 34)
+"""A terminal that has room for all panels at once."""
 TINY = 8
 """Lines of a terminal that has room for nothing but a panel and the progress."""
 GOOD_ENDS = (0, 3, 4)
 """Exit codes of a worker that has said in its database how it ended."""
+LOOKING = {"log", "smooth", "zoom", "result", "events", "panel", "restart"}
+"""What can be done only where there is a run to look at."""
 HELP = """\
 A run that is being trained, or was. Charts show what was measured at every step on the training part, and on the
 validation part after every epoch. The run goes on without this screen, and without the lab."""
@@ -55,8 +60,8 @@ class TrainScreen(LabScreen):
     """Shows the run of the session. A thread of its own reads the run and sends commands; this only draws."""
 
     CSS_PATH = "train.tcss"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (104, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-flat"), (14, "-low"), (34, "-high")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (ROOMY.width, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (14, "-low"), (ROOMY.height, "-high")]
     AUTO_FOCUS = "#watch-loss LineChart"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "send('pause')", "pause", id="train.pause"),
@@ -90,6 +95,7 @@ class TrainScreen(LabScreen):
         self.zoom = 0
         self.last_steps: int | None = None
         """That the charts show; None for the whole run."""
+        self._roomy = False
         self._state = ""
         self._lines = 0
         """Of the table of layers."""
@@ -125,6 +131,9 @@ class TrainScreen(LabScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.height < TINY, "-tiny")
+        self.call_after_refresh(self._entitle_layers)
+        self._roomy = event.size.width >= ROOMY.width and event.size.height >= ROOMY.height
+        self._bring_forward(self.front)
 
     def on_screen_resume(self) -> None:
         self._look()
@@ -199,8 +208,7 @@ class TrainScreen(LabScreen):
         if seen is not None and self._rate is not None and seen.status.learning_rate is not None:
             reached = math.isclose(seen.status.learning_rate, self._rate, rel_tol=1e-5)
             self._rate = None if reached else self._rate
-        newest = snapshot.messages[-1].text if snapshot.messages and not self.has_class("-high") else ""
-        self.query_one("#watch-layers", Panel).entitle("gradient norm by layer", newest)
+        self._entitle_layers()
         self.query_one(Notice).show(*notice(snapshot))
         self.query_one(ProgressLine).show(progress(snapshot))
         if before is None or before.curves is not snapshot.curves or before.epochs is not snapshot.epochs:
@@ -212,6 +220,12 @@ class TrainScreen(LabScreen):
             self.query_one(EventLines).show(happenings(snapshot.messages, snapshot.epochs.rows))
         if isinstance(self.app.screen, LayerScreen):
             self.app.screen.show(snapshot)
+
+    def _entitle_layers(self) -> None:
+        """Where there is no room for the events, show the newest one at the border."""
+        messages = self.shown.messages if self.shown is not None else ()
+        newest = messages[-1].text if messages and not self.has_class("-high") else ""
+        self.query_one("#watch-layers", Panel).entitle("gradient norm by layer", newest)
 
     def _show_layers(self) -> None:
         snapshot = self.shown
@@ -244,6 +258,8 @@ class TrainScreen(LabScreen):
         self.set_focus(next(widget for widget in self.query(f"#{panel} *").results(Widget) if widget.can_focus))
 
     def _bring_forward(self, panel: str) -> None:
+        if self._roomy:  # nothing takes the place of anything, and nothing needs to be laid out anew
+            return
         self.set_class(panel == "watch-layers", "-layers-first")
         place = PLACES.get(panel)
         if place is None:
@@ -305,6 +321,8 @@ class TrainScreen(LabScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that would do nothing now are not offered."""
         seen = self.shown.seen if self.shown else None
+        if self.follower is None and action in LOOKING:
+            return False
         if action in ("send", "rate", "ask_rate", "ask_epochs"):
             paused = seen is not None and seen.state == "paused"
             steerable = self.shown is not None and self.shown.steerable
@@ -342,8 +360,7 @@ class TrainScreen(LabScreen):
             return
         self._launching = True
         try:
-            await asyncio.to_thread(self.session.go_on, run, *overrides)
-            self._launched = self.session.launched[-1]
+            self._launched = await asyncio.to_thread(self.session.go_on, run, *overrides)
             self.lab.say(f"{run.name} goes on")
         except TuilabError as error:
             self.lab.say(str(error), "error")

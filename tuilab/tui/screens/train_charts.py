@@ -143,8 +143,9 @@ class HeatPanel(Panel):
     """The gradients of all layers over time, at a glance."""
 
     help_text = """\
-Every row is a layer, every column a moment; the darker, the larger the norm of the gradients, on a logarithmic scale
-that all layers share. Rows that fade from the last layer to the first: vanishing. Rows that flare up: exploding."""
+Every row is a layer, every column a moment; the stronger its colour, the larger the norm of the gradients, on a
+logarithmic scale that all layers share. Rows that fade from the last layer to the first: vanishing. Rows that flare
+up: exploding."""
 
     def compose(self) -> ComposeResult:
         yield FocusedHeatMap()

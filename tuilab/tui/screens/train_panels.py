@@ -12,7 +12,6 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 from textual.widgets import Static
 
 from tuilab.text import clean_text
@@ -20,6 +19,7 @@ from tuilab.tui.listing import Listing, cut
 from tuilab.tui.run_view import Layers
 from tuilab.tui.run_words import Happening, Progress, layer_listing
 from tuilab.tui.widgets.canvas import Canvas, Drawing
+from tuilab.tui.widgets.selectable import Selectable
 from tuilab.tui.widgets.table import Table
 
 GAP = "   "
@@ -160,7 +160,7 @@ Enter shows a layer larger."""
         self.action_open()
 
 
-class EventLines(Widget, can_focus=True):
+class EventLines(Selectable, can_focus=True):
     """What happened, the newest at the bottom, as long as it is not scrolled away."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -217,7 +217,7 @@ large."""
     def _keep_in_sight(self, below: int) -> None:
         self._below = max(min(below, len(self.events) - self.size.height), 0)
 
-    def render_line(self, y: int) -> Strip:
+    def draw_line(self, y: int) -> Strip:
         width = self.size.width
         last = len(self.events) - self._below
         index = y + max(last - self.size.height, 0)

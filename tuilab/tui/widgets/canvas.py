@@ -12,10 +12,10 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
 from tuilab.blocks.arrays import HostArray
 from tuilab.text import clean_text
+from tuilab.tui.widgets.selectable import Selectable
 
 LONGEST = 500
 """Characters of a text that are looked at; no screen is wider."""
@@ -112,7 +112,7 @@ class Canvas:
         return "\n".join("".join(row) for row in self.characters.tolist())
 
 
-class Drawing(Widget):
+class Drawing(Selectable):
     """A widget that shows a canvas, drawn anew only when its size or what it shows has changed."""
 
     PART: ClassVar[str] = ""
@@ -142,7 +142,7 @@ class Drawing(Widget):
         self._rows = list(self._canvas.rows())
         return self._canvas
 
-    def render_line(self, y: int) -> Strip:
+    def draw_line(self, y: int) -> Strip:
         width, height = self.size
         if self._canvas is None or (self._canvas.width, self._canvas.height) != (width, height):
             self._draw(width, height)

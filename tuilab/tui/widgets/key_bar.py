@@ -1,4 +1,4 @@
-"""The keys that work now, on one line: those of the screen, then those of the lab, which stay when there is no room."""
+"""The keys that work now, on one line: those of the screen, then those of the lab. What matters least gives way."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
+LEAVE = "leave"
+"""Quitting can be found in many ways."""
+
 
 class ShownKey(NamedTuple):
     """A key as it is shown, what it does, and the key itself."""
@@ -20,6 +23,8 @@ class ShownKey(NamedTuple):
     description: str
     key: str
     enabled: bool
+    rank: int
+    """Where there is no room, the highest ranks are left out first."""
 
     @property
     def width(self) -> int:
@@ -40,35 +45,34 @@ class KeyBar(Widget):
     def __init__(self) -> None:
         super().__init__()
         self.keys: tuple[ShownKey, ...] = ()
-        self.lasting: tuple[ShownKey, ...] = ()
-        """Keys of the app."""
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._look)
 
     def _look(self, screen: Screen[object]) -> None:
-        keys: dict[str, ShownKey] = {}
+        own: dict[str, ShownKey] = {}
         lasting: dict[str, ShownKey] = {}
         for active in screen.active_bindings.values():
-            binding = active.binding
+            binding, of_app = active.binding, isinstance(active.node, App)
             if binding.show and binding.description:
+                rank = 2 if binding.action == LEAVE else 0 if of_app else 1 if active.enabled else 3
                 display = self.app.get_key_display(binding)
-                shown = ShownKey(display, binding.description, binding.key, active.enabled)
-                (lasting if isinstance(active.node, App) else keys).setdefault(binding.action, shown)
-        if (tuple(keys.values()), tuple(lasting.values())) != (self.keys, self.lasting):
-            self.keys, self.lasting = tuple(keys.values()), tuple(lasting.values())
+                shown = ShownKey(display, binding.description, binding.key, active.enabled, rank)
+                (lasting if of_app else own).setdefault(binding.action, shown)
+        keys = (*own.values(), *lasting.values())
+        if keys != self.keys:
+            self.keys = keys
             self.refresh()
 
     def placed(self) -> list[ShownKey]:
         """Return the keys for which there is room."""
-        room = self.size.width - sum(key.width for key in self.lasting)
-        shown = []
-        for key in self.keys:
+        room, kept = self.size.width, set()
+        for key in sorted(self.keys, key=lambda key: key.rank):
             room -= key.width
             if room < 0:
                 break
-            shown.append(key)
-        return [*shown, *self.lasting]
+            kept.add(key)
+        return [key for key in self.keys if key in kept]
 
     def render_line(self, y: int) -> Strip:
         plain = self.rich_style

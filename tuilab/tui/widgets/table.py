@@ -12,16 +12,16 @@ from textual.binding import Binding
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from tuilab.tui.listing import GAP, KEPT, Cell, Line, Listing, Placed, cut, laid_out, make_listing
+from tuilab.tui.widgets.selectable import Selectable
 
 TONES = ("good", "bad", "warn", "quiet", "accent")
 HEADER = 1
 """Lines above the first one."""
 
 
-class Table(Widget, can_focus=True):
+class Table(Selectable, can_focus=True):
     """Lines below a header. The cursor stays with its line wherever that moves."""
 
     BINDINGS = [
@@ -167,7 +167,7 @@ class Table(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         row = self._top + event.y - HEADER
-        if event.y < HEADER or row >= len(self.listing.lines):
+        if event.y < HEADER or row >= len(self.listing.lines) or self.text_selection is not None:
             return
         if row == self.row:
             self.post_message(self.Clicked(self))
@@ -182,7 +182,7 @@ class Table(Widget, can_focus=True):
         event.stop()
         self.action_move(-1)
 
-    def render_line(self, y: int) -> Strip:
+    def draw_line(self, y: int) -> Strip:
         width = self.size.width
         if y < HEADER:
             return self._header_strip(width)
@@ -222,8 +222,10 @@ class Table(Widget, can_focus=True):
         return segments
 
     def _style(self, tone: str, plain: Style, cursor: bool) -> Style:
-        """Return the colours of a cell; under the cursor, which has its own, all are alike."""
-        return plain if cursor or not tone else self.get_component_rich_style(f"table--{tone}")
+        """Return the colours of a cell; under the cursor of a table with the focus all are alike."""
+        if not tone or (cursor and self.has_focus):
+            return plain
+        return plain + self.get_component_rich_style(f"table--{tone}", partial=True)
 
     def watch_has_focus(self, focused: bool) -> None:
         super().watch_has_focus(focused)

@@ -1,0 +1,22 @@
+"""Widgets that move the focus quickly."""
+
+from __future__ import annotations
+
+from textual.widget import Widget
+
+
+class Steady(Widget):
+    """A widget whose parts have the same style whether it has the focus or not.
+
+    Textual looks up the styles of all component classes whenever a widget or one around it gets or loses the focus,
+    which takes longer than everything else that happens then. Here they are looked up where the rules have changed.
+    """
+
+    _styled_by: object = None
+
+    def _get_component_classes(self) -> frozenset[str]:  # type: ignore[override]  # Textual asks the class
+        rules = self.app.stylesheet.rules
+        if rules is self._styled_by and self._component_styles:
+            return frozenset()
+        self._styled_by = rules
+        return super()._get_component_classes()
