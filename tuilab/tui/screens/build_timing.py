@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +90,7 @@ def _two_digits(value: float) -> str:
 def main() -> None:
     """Read an experiment from the standard input, and write how long it takes."""
     os.nice(NICENESS)
+    signal.alarm(math.ceil(PATIENCE))  # also where the lab was killed and nobody waits
     request = json.load(sys.stdin)
     print(json.dumps(_timed(request["text"], request["data_dir"])))
 
