@@ -115,7 +115,7 @@ def weights_by_epoch(trainer: Trainer) -> tuple[dict[int, bytes], list[Event]]:
 
 IMAGE_LAYERS: list[dict[str, Any]] = [
     {"type": "zero_padding2d", "padding": [1, 2]},
-    {"type": "conv2d", "filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu"},
+    {"type": "conv2d", "filters": 4, "kernel_size": 3, "padding": "same", "activation": "softplus"},
     {"type": "batch_normalization"},
     {"type": "conv2d", "filters": 6, "kernel_size": 3, "strides": 2, "padding": "same", "groups": 2},
     {"type": "up_sampling2d", "size": 2},

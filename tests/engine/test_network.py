@@ -10,6 +10,9 @@ import pytest
 
 from tests.engine.examples import (
     EVERY_LAYER,
+    GLOBAL_POOLINGS,
+    IMAGE_LAYERS,
+    SEQUENCE_LAYERS,
     make_data,
     make_experiment,
     make_info,
@@ -27,6 +30,12 @@ HIDDEN: dict[str, Any] = {"type": "dense", "units": 4, "activation": "tanh", "bi
 
 def outputs(units: int, activation: str, **settings: Any) -> list[dict[str, Any]]:
     return [HIDDEN, {"type": "dense", "units": units, "activation": activation, **settings}]
+
+
+def over(shape: list[int], *layers: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return layers that work on samples of `shape`, between dense ones."""
+    first = {**HIDDEN, "units": int(np.prod(shape))}
+    return [first, {"type": "reshape", "target_shape": shape}, *layers, {"type": "flatten"}, *outputs(2, "linear")]
 
 
 NETWORKS: dict[str, tuple[Task, list[dict[str, Any]], Any, bool]] = {
@@ -68,6 +77,17 @@ NETWORKS: dict[str, tuple[Task, list[dict[str, Any]], Any, bool]] = {
         "categorical_crossentropy",
         True,
     ),
+    "layers for images": ("regression", over([3, 4, 2], *IMAGE_LAYERS), "mean_squared_error", False),
+    "layers for sequences": ("regression", over([6, 2], *SEQUENCE_LAYERS), "mean_squared_error", False),
+    **{
+        pooling["type"]: (
+            "regression",
+            over([4, 3] if pooling["type"].endswith("1d") else [2, 2, 3], pooling),
+            "mean_squared_error",
+            False,
+        )
+        for pooling in GLOBAL_POOLINGS
+    },
     "layers without a gradient of their own, alternating": (
         "regression",
         [
@@ -100,9 +120,10 @@ def make(name: str, batch_size: int = 8, dtype: str = "float64") -> tuple[Networ
     return network, split.features, split.targets
 
 
-def test_every_layer_is_in_the_network_of_every_layer() -> None:
+def test_every_layer_is_in_one_of_these_networks() -> None:
     known = {name for name, layer in Layer.registry.items() if layer.__module__.startswith("tuilab.")}
-    assert {layer["type"] for layer in EVERY_LAYER} == known
+    used = {layer["type"] for layer in (*EVERY_LAYER, *IMAGE_LAYERS, *SEQUENCE_LAYERS, *GLOBAL_POOLINGS)}
+    assert used == known - {"vgg16", "vgg19"}, "those are made of others"
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -127,11 +148,11 @@ def test_gradients_against_central_differences(name: str, weighted: bool, rows: 
             continue
         for place in range(entry.place.start, entry.place.stop):
             value, around = values[place], []
-            for step in (1e-5, -1e-5):
+            for step in (1e-6, -1e-6):  # narrow: the largest of a window must stay the largest
                 values[place] = value + step
                 around.append(loss())
             values[place] = value
-            numeric = (around[0] - around[1]) / 2e-5
+            numeric = (around[0] - around[1]) / 2e-6
             exact = network.arena.gradients[place]
             assert abs(exact - numeric) <= 1e-6 * max(1, abs(numeric)), (entry.layer, entry.parameter.name)
             checked += abs(numeric) > 1e-4
@@ -160,7 +181,7 @@ def test_float32_is_close_to_float64(name: str) -> None:
     gradients = {}
     for dtype in ("float32", "float64"):
         network, x, labels = make(name, dtype=dtype)
-        if "dropout" in {layer["type"] for layer in NETWORKS[name][1]}:
+        if any("dropout" in layer["type"] for layer in NETWORKS[name][1]):
             for bound in network.layers:
                 if type(bound).__name__ in ("BoundDropout", "BoundGaussianNoise"):  # which draw other bits
                     bound.forward = lambda x, training: x  # type: ignore[method-assign]

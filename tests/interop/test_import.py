@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -127,7 +128,7 @@ def test_what_does_not_fit_is_listed_and_nothing_is_made(keras: Keras, tmp_path:
         return str(caught.value)
 
     one_less = DENSE.replace('[[layers]]\ntype = "dense"\nunits = 5\nactivation = "tanh"\n', "")
-    assert "not in the network: dense_2/0 (5, 3)" in said(one_less)
+    assert re.search(r"not in the network: dense_\d/0 \(5, 3\)", said(one_less))  # Keras counts across models
     one_more = DENSE.replace("[training]", '[[layers]]\ntype = "dense"\nunits = 3\nactivation = "softmax"\n[training]')
     assert "missing in the file: dense_4/kernel (3, 3)" in said(one_more)
     other = DENSE.replace("units = 5", "units = 6")

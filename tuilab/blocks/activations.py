@@ -145,7 +145,7 @@ class Relu(Activation):
     """
 
     def forward(self, ops: Ops, x: Array, out: Array) -> None:
-        ops.xp.maximum(x, 0, out=out)
+        ops.xp.clip(x, 0, ops.xp.inf, out=out)  # three times as fast as numpy's maximum with a number
 
     def backward(self, ops: Ops, x: Array, y: Array, dy: Array, out: Array) -> None:
         with ops.scratch(y, dtype="bool") as positive:

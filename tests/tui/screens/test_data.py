@@ -49,8 +49,8 @@ async def at(lab: Lab, pilot: Pilot[str], key: str) -> None:
 
 async def test_every_set_is_listed_with_its_size(tmp_path: Path) -> None:
     async with opened(tmp_path, "data", (120, 40)) as (_, pilot):
-        await until(pilot, on_screen(pilot, *Dataset.registry, "1,797", "regression", "to download"))
-        assert text_of(pilot).count("to download") == 2
+        await until(pilot, on_screen(pilot, *Dataset.offered(), "1,797", "regression", "to download"))
+        assert text_of(pilot).count("to download") == 3
 
 
 async def test_the_set_of_the_experiment_is_shown_first(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tuilab.blocks.layers.layer import BoundLayer, Layer, Parameter, Site
 from tuilab.blocks.regularizers import Regularizer
 
 PORTION = 1 << 16
-"""Numbers that are worked on at once: what fits a cache beside as many others."""
+"""Numbers that are worked on at once, about: what fits a cache beside a few times as many others."""
 
 
 class Normalization(Layer, abstract=True):
@@ -112,10 +112,9 @@ class GroupNormalization(Normalization):
 
 
 class BoundBatchNormalization(BoundLayer):
-    """Batch normalization on arrays, a few lines at a time, so that what is worked on stays in the cache.
+    """Batch normalization on arrays, which are worked on in flat portions that fit the cache.
 
-    A line is a row of an image with all its channels, (width · units,), of a vector all of it: long stretches of memory
-    are worked on faster than single pixels.
+    A line is a row of an image with all its channels, or a vector: (width · units,). A portion is whole lines.
     """
 
     def __init__(self, layer: BatchNormalization, site: Site) -> None:
@@ -124,6 +123,7 @@ class BoundBatchNormalization(BoundLayer):
         self.frozen = not layer.trainable
         """Whether mean and variance are constants, through which no gradient flows."""
         self.units, self.line = site.input_shape[-1], math.prod(site.input_shape[-2:])
+        self.portion = min(max(1, PORTION // self.line) * self.line, site.batch_size * math.prod(site.input_shape))
         self.gamma, self.beta = site.values.get("gamma"), site.values.get("beta")
         self.gamma_gradient, self.beta_gradient = site.gradients.get("gamma"), site.gradients.get("beta")
         self.moving_mean, self.moving_variance = site.values["moving_mean"], site.values["moving_variance"]
@@ -134,34 +134,35 @@ class BoundBatchNormalization(BoundLayer):
 
     def forward(self, x: Array, training: bool) -> Array:
         xp, y = self.site.ops.xp, self.output[: x.shape[0]]
-        self.x = x.reshape(-1, self.line)
+        self.x, flat = x.reshape(-1), y.reshape(-1)
         if training and not self.frozen:
             self.measure()
         else:
             xp.copyto(self.mean, self.moving_mean)
             self.invert(self.moving_variance)
         with self.tile(self.mean) as mean, self.tile(self.inverse, self.gamma) as scale, self.tile(self.beta) as shift:
-            for lines in self.portions():
-                part = y.reshape(-1, self.line)[lines]
-                xp.subtract(self.x[lines], mean, out=part)
-                xp.multiply(part, scale, out=part)
-                xp.add(part, shift, out=part)
+            for place, size in self.portions():
+                part = flat[place]
+                xp.subtract(self.x[place], mean[:size], out=part)
+                xp.multiply(part, scale[:size], out=part)
+                xp.add(part, shift[:size], out=part)
         return y
 
     def measure(self) -> None:
-        """Take mean and variance of `x`, these after the mean: a difference of squares would lose what large numbers
-        have in common."""
+        """Take mean and variance of `x`, the variance from the differences: a difference of squares would lose what
+        large numbers have in common."""
         ops, count = self.site.ops, self.x.size // self.units
         xp = ops.xp
-        self.sum_of(self.x, self.mean)
+        with self.sums(self.mean) as lines:
+            xp.sum(self.x.reshape(-1, self.line), axis=0, out=lines[0])
         xp.divide(self.mean, count, out=self.mean)
-        with ops.scratch(self.mean) as variance, self.tile(self.mean) as mean:
-            variance.fill(0)
-            for lines in self.portions():
-                with ops.scratch(self.x[lines]) as square:
-                    xp.subtract(self.x[lines], mean, out=square)
-                    xp.multiply(square, square, out=square)
-                    self.add_sum_of(square, variance)
+        with ops.scratch(self.mean) as variance, self.tile(self.mean) as mean, ops.scratch(mean) as square:
+            with self.sums(variance) as lines:
+                for place, size in self.portions():
+                    part = square[:size]
+                    xp.subtract(self.x[place], mean[:size], out=part)
+                    xp.multiply(part, part, out=part)
+                    self.add_lines(part, lines)
             xp.divide(variance, count, out=variance)
             self.follow(self.moving_mean, self.mean)
             self.follow(self.moving_variance, variance)
@@ -181,40 +182,42 @@ class BoundBatchNormalization(BoundLayer):
         xp.divide(1, self.inverse, out=self.inverse)
 
     def backward(self, dy: Array) -> Array | None:
-        """dx = gamma · inverse · (dy − mean(dy) − (x − mean) · inverse² · mean(dy · (x − mean)))"""
-        ops, slopes, place = self.site.ops, dy.reshape(-1, self.line), self.site.input_gradient
+        ops, place = self.site.ops, self.site.input_gradient
         dx = None if place is None else place[: dy.shape[0]]
         with ops.scratch(self.mean) as total, ops.scratch(self.mean) as product:
             if not self.frozen:
-                self.sum_of(slopes, total)
-                self.sum_of_products(slopes, product)
+                self.sum_up(dy.reshape(-1), total, product)
             if self.beta_gradient is not None:
                 ops.xp.copyto(self.beta_gradient, total)
             if self.gamma_gradient is not None:
                 ops.xp.multiply(product, self.inverse, out=self.gamma_gradient)
-            if dx is not None:
-                self.to_input(slopes, total, product, dx.reshape(-1, self.line))
+            if dx is not None and self.frozen:
+                self.to_input_of_constants(dy.reshape(-1), dx.reshape(-1))
+            elif dx is not None:
+                self.to_input(dy.reshape(-1), total, product, dx.reshape(-1))
         return dx
 
-    def sum_of_products(self, dy: Array, out: Array) -> None:
-        """Write the sum of dy · (x − mean) for every unit."""
+    def sum_up(self, dy: Array, total: Array, product: Array) -> None:
+        """Write the sums of dy and of dy · (x − mean) for every unit."""
         ops = self.site.ops
-        out.fill(0)
-        with self.tile(self.mean) as mean:
-            for lines in self.portions():
-                with ops.scratch(dy[lines]) as product:
-                    ops.xp.subtract(self.x[lines], mean, out=product)
-                    ops.xp.multiply(product, dy[lines], out=product)
-                    self.add_sum_of(product, out)
+        with (
+            self.tile(self.mean) as mean,
+            ops.scratch(mean) as products,
+            self.sums(product) as product_lines,
+            self.sums(total) as dy_lines,
+        ):
+            for place, size in self.portions():
+                part = products[:size]
+                ops.xp.subtract(self.x[place], mean[:size], out=part)
+                ops.xp.multiply(part, dy[place], out=part)
+                self.add_lines(part, product_lines)
+                self.add_lines(dy[place], dy_lines)
 
     def to_input(self, dy: Array, total: Array, product: Array, dx: Array) -> None:
-        """Write dL/dx; `total` and `product` are the sums of dy and of dy · (x − mean), and are changed."""
-        ops, count = self.site.ops, self.x.size // self.units
-        xp = ops.xp
-        if self.frozen:
-            with self.tile(self.inverse, self.gamma) as scale:
-                xp.multiply(dy, scale, out=dx)
-            return
+        """Write dL/dx; `total` and `product` are what `sum_up` wrote, and are changed:
+        dx = gamma · inverse · (dy − mean(dy) − (x − mean) · inverse² · mean(dy · (x − mean)))
+        """
+        xp, count = self.site.ops.xp, self.x.size // self.units
         xp.divide(total, count, out=total)
         xp.multiply(product, self.inverse, out=product)
         xp.multiply(product, self.inverse, out=product)
@@ -225,40 +228,51 @@ class BoundBatchNormalization(BoundLayer):
             self.tile(total) as level,
             self.tile(self.inverse, self.gamma) as scale,
         ):
-            for lines in self.portions():
-                part = dx[lines]
-                xp.subtract(self.x[lines], mean, out=part)
-                xp.multiply(part, slope, out=part)
-                xp.add(part, level, out=part)
-                xp.subtract(dy[lines], part, out=part)
-                xp.multiply(part, scale, out=part)
+            for place, size in self.portions():
+                part = dx[place]
+                xp.subtract(self.x[place], mean[:size], out=part)
+                xp.multiply(part, slope[:size], out=part)
+                xp.add(part, level[:size], out=part)
+                xp.subtract(dy[place], part, out=part)
+                xp.multiply(part, scale[:size], out=part)
 
-    def portions(self) -> Iterator[slice]:
-        """Split the lines of the batch into stretches of about PORTION numbers."""
-        rows, step = self.x.shape[0], max(1, PORTION // self.line)
-        return (slice(first, min(first + step, rows)) for first in range(0, rows, step))
+    def to_input_of_constants(self, dy: Array, dx: Array) -> None:
+        """Write dL/dx where mean and variance do not depend on x."""
+        with self.tile(self.inverse, self.gamma) as scale:
+            for place, size in self.portions():
+                self.site.ops.xp.multiply(dy[place], scale[:size], out=dx[place])
+
+    def portions(self) -> Iterator[tuple[slice, int]]:
+        """Split the batch: yield where each portion is, and how many numbers it has."""
+        for first in range(0, self.x.size, self.portion):
+            size = min(self.portion, self.x.size - first)
+            yield slice(first, first + size), size
 
     @contextmanager
     def tile(self, values: Array | None, factor: Array | None = None) -> Iterator[Array]:
-        """Lend a line of one number for each unit: values · factor (1 where there is none), 0 where there are none."""
+        """Lend a portion that holds one number for each unit again and again: values · factor, where there is one; 0
+        where there are no values."""
         ops = self.site.ops
-        with ops.scratch(self.mean, shape=(self.line // self.units, self.units)) as line:
-            ops.xp.copyto(line, 0 if values is None else values)
+        with ops.scratch(self.mean, shape=(self.portion // self.units, self.units)) as portion:
+            ops.xp.copyto(portion, 0 if values is None else values)
             if factor is not None:
-                ops.xp.multiply(line, factor, out=line)
-            yield line.reshape(self.line)
+                ops.xp.multiply(portion, factor, out=portion)
+            yield portion.reshape(-1)
 
-    def sum_of(self, lines: Array, out: Array) -> None:
-        """Write the sum over all pixels for every unit."""
-        out.fill(0)
-        self.add_sum_of(lines, out)
-
-    def add_sum_of(self, lines: Array, out: Array) -> None:
+    @contextmanager
+    def sums(self, out: Array) -> Iterator[Array]:
+        """Lend two lines: the sum of what `add_lines` is given, and room beside it; then write the sum of each unit's
+        values. Adding up line by line first is faster where there are few units."""
         ops = self.site.ops
-        with ops.scratch(out, shape=(self.line,)) as line, ops.scratch(out) as pixels:
-            ops.xp.sum(lines, axis=0, out=line)
-            ops.xp.sum(line.reshape(-1, self.units), axis=0, out=pixels)
-            ops.xp.add(out, pixels, out=out)
+        with ops.scratch(out, shape=(2, self.line)) as lines:
+            lines.fill(0)
+            yield lines
+            ops.xp.sum(lines[0].reshape(-1, self.units), axis=0, out=out)
+
+    def add_lines(self, values: Array, lines: Array) -> None:
+        xp = self.site.ops.xp
+        xp.sum(values.reshape(-1, self.line), axis=0, out=lines[1])
+        xp.add(lines[0], lines[1], out=lines[0])
 
 
 class BoundGroupNormalization(BoundLayer):
