@@ -128,7 +128,9 @@ def test_no_escape_code_of_a_run_reaches_the_terminal(tmp_path: Path) -> None:
                 window.until_shown(title)
                 window.press(ESCAPE)
                 window.until(lambda title=title: title not in window.picture.text)  # else alt and the next key
-        window.press("G", "f")
+        window.press("G")
+        window.until_shown("epoch 3/3")
+        window.press("f")
         window.until_shown("has no", "experiment.toml", LEFT)
         window.press("g", " ", "G", " ", "c")
         window.until_shown("over the epochs", LEFT)
