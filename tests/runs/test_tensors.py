@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from tuilab.runs.tensors import MOST_HEADER_BYTES, MOST_TENSORS, read_tensors, write_tensors
 from tuilab.text import clean_text
@@ -279,8 +281,13 @@ NUMBERS = [0, 1, 2, 8, 24, 2**32, 2**62, 2**63, 2**64 - 1, 2**64, -1, 1.5, 1e300
 SIZES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "C64": 8, "BF16": 2, "F8_E4M3": 1, "F99": 1}
 
 
+def as_bytes(arrays: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    return {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
+
+
 def check_harmless(path: Path, raw: bytes, most_bytes: int = 4096) -> None:
-    """Read a file that holds `raw`: arrays within the bound or ValueError with a clean reason, and nothing else."""
+    """Read a file that holds `raw`: the arrays that the library finds, within the bound, or ValueError with a clean
+    reason, and nothing else."""
     path.write_bytes(raw)
     arrays, reason = {}, ""
     try:
@@ -290,6 +297,12 @@ def check_harmless(path: Path, raw: bytes, most_bytes: int = 4096) -> None:
     assert clean_text(reason, 300) == reason
     assert reason or len(raw) <= most_bytes
     assert sum(array.nbytes for array in arrays.values()) <= most_bytes
+    try:
+        theirs = load(raw)
+    except (SafetensorError, ValueError, KeyError):
+        assert not arrays
+    else:
+        assert as_bytes(arrays) == as_bytes(theirs) or (not arrays and ("twice" in reason or "too large" in reason))
 
 
 @FUZZ

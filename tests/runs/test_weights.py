@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,20 @@ def test_floats_of_every_width_and_value_are_taken(tmp_path: Path) -> None:
         for name, value in ours.parameters():
             expected = np.array([np.nan, np.inf, -np.inf]) if tensors[name] is wild["dense_3/bias"] else tensors[name]
             np.testing.assert_array_equal(value, expected.astype("float32"))
+
+
+def test_reading_holds_the_network_and_one_array_at_most(tmp_path: Path) -> None:
+    """Gradients are zeros that nobody has touched: they count here, and take no memory."""
+    experiment = load_experiment("mnist-mlp")
+    planned = plan(experiment, DataInfo(input_shape=(784,), task="categorical", classes=tuple("0123456789")))
+    written = Network(NumpyKernels(), planned, experiment.training.loss, 1, "float32", 7)
+    save_weights(written, tmp_path / "weights")
+    size, largest = written.arena.values.nbytes, max(entry.value.nbytes for entry in written.arena.entries)
+    tracemalloc.start()
+    try:
+        read = Network(NumpyKernels(), planned, experiment.training.loss, 1, "float32", 7, initial=False)
+        load_weights(read, tmp_path / "weights")
+        assert tracemalloc.get_traced_memory()[1] < 2 * size + 1.05 * largest
+    finally:
+        tracemalloc.stop()
+    assert read.arena.values.tobytes() == written.arena.values.tobytes()

@@ -27,10 +27,11 @@ class Arena:
     """The parameters of a network: trainable ones first, then statistics and frozen ones, each a multiple of 256 bytes
     from the beginning.
 
-    values: (size,), gradients: (trainable size,), flat; the gaps between parameters hold zeros.
+    values: (size,), gradients: (trainable size,), flat; the gaps between parameters hold zeros. Without `initial`, so
+    does all else: for weights that are read from a file.
     """
 
-    def __init__(self, ops: Ops, layers: Sequence[PlannedLayer], dtype: str, seed: int) -> None:
+    def __init__(self, ops: Ops, layers: Sequence[PlannedLayer], dtype: str, seed: int, initial: bool = True) -> None:
         wanted = [(index, parameter) for index, layer in enumerate(layers) for parameter in layer.parameters]
         wanted.sort(key=lambda item: not item[1].trainable)
         step = ALIGNMENT // (8 if dtype == "float64" else 4)
@@ -53,7 +54,7 @@ class Arena:
             )
             for (index, parameter), place in zip(wanted, places, strict=True)
         ]
-        for entry in self.entries:
+        for entry in self.entries if initial else ():
             generator = host_generator(seed, f"layers[{entry.layer}].{entry.parameter.name}")
             self.write(entry, entry.parameter.initializer.sample(generator, entry.parameter.shape), ops)
 

@@ -19,10 +19,13 @@ from tuilab.experiment.plan import Plan, PlannedLayer, in_line, largest_inputs
 class Network:
     """Layers bound to arrays for batches of up to `batch_size` samples.
 
-    All buffers are made here; a step allocates no array memory once the scratch memory has grown to its size.
+    All buffers are made here; a step allocates no array memory once the scratch memory has grown to its size. Without
+    `initial` the parameters are zeros, for whoever reads them from a file.
     """
 
-    def __init__(self, ops: Ops, plan: Plan, loss: Loss, batch_size: int, dtype: str, seed: int) -> None:
+    def __init__(
+        self, ops: Ops, plan: Plan, loss: Loss, batch_size: int, dtype: str, seed: int, initial: bool = True
+    ) -> None:
         xp = ops.xp
         self.ops = ops
         self.plan = plan
@@ -31,7 +34,7 @@ class Network:
         self.dtype = dtype
         self.seed = seed
         self.clock = Clock()
-        self.arena = Arena(ops, plan.leaves, dtype, seed)
+        self.arena = Arena(ops, plan.leaves, dtype, seed, initial)
         self.encoder = TargetEncoder(ops, loss, plan.outputs, batch_size, dtype)
         self.output_activation: Activation | None = plan.layers[-1].layer.output_activation() if plan.fused else None
         units = plan.outputs.units

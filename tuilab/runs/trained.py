@@ -38,6 +38,7 @@ class TrainedRun:
             self.experiment.data.batch_size,
             self.experiment.training.dtype,
             self.experiment.seed,
+            initial=False,
         )
         folder = run.checkpoint()
         load_weights(self.network, folder / (BEST if best and (folder / BEST).exists() else WEIGHTS))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from tuilab.blocks.arrays import Array
 from tuilab.engine.network import Network
 from tuilab.errors import UsageError
-from tuilab.runs.tensors import MOST_HEADER_BYTES, read_tensors, write_tensors
+from tuilab.runs.tensors import MOST_HEADER_BYTES, TensorFile, open_tensors, write_tensors
 from tuilab.text import clean_text
 
 
@@ -23,20 +25,25 @@ def load_weights(network: Network, path: Path) -> None:
     source = clean_text(str(path))
     most_bytes = MOST_HEADER_BYTES + 2 * network.arena.values.nbytes  # twice: a file may hold float64 for float32
     try:
-        tensors = read_tensors(path, most_bytes)
+        with open_tensors(path, most_bytes) as file:
+            _check(file, network, source)
+            with network.ops.quiet():  # numbers beyond the network's dtype become infinity
+                for name, value in network.parameters():
+                    value[...] = network.ops.xp.asarray(file.read(name), dtype=value.dtype)
     except ValueError as error:
         raise UsageError(f"{source}: cannot be read as weights: {error}") from None
-    wanted = dict(network.parameters())
-    if set(tensors) != set(wanted):
-        odd = sorted(set(tensors) ^ set(wanted))[0]
+
+
+def _check(file: TensorFile, network: Network, source: str) -> None:
+    """Raise UsageError where the tensors of a file are not those of the network."""
+    wanted = {name: value.shape for name, value in network.parameters()}
+    if set(file.tensors) != set(wanted):
+        odd = sorted(set(file.tensors) ^ set(wanted))[0]
         state = "missing" if odd in wanted else "not in this network"
         raise UsageError(f"{source}: does not fit the experiment: {clean_text(odd)} is {state}")
-    for name, value in wanted.items():
-        stored = tensors[name]
-        if stored.shape != value.shape:
-            raise UsageError(f"{source}: {clean_text(name)} is {stored.shape}, not {value.shape}")
-        if stored.dtype.kind != "f":
-            raise UsageError(f"{source}: {clean_text(name)} holds {stored.dtype}, not floating-point numbers")
-    with network.ops.quiet():  # numbers beyond the network's dtype become infinity
-        for name, value in wanted.items():
-            value[...] = network.ops.xp.asarray(tensors[name], dtype=value.dtype)
+    for name, shape in wanted.items():
+        stored = file.tensors[name]
+        if stored.shape != shape:
+            raise UsageError(f"{source}: {clean_text(name)} is {stored.shape}, not {shape}")
+        if not stored.dtype.startswith("f"):
+            raise UsageError(f"{source}: {clean_text(name)} holds {np.dtype(stored.dtype)}, not floating-point numbers")
