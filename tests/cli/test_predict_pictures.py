@@ -74,3 +74,17 @@ def test_a_network_for_a_table_takes_no_pictures(tuilab: Tuilab) -> None:
     tuilab("train", "iris-8-8-3", "--epochs", "1")
     Image.new("RGB", (4, 4)).save(tuilab.folder / "a.png")
     assert "takes no pictures but samples of 4" in tuilab("predict", "last", "a.png", code=1).stderr
+
+
+def test_pictures_for_a_network_that_was_trained_on_numbers_from_0_to_1(tuilab: Tuilab) -> None:
+    images, labels = read_bundled(Digits())
+    parts = {"x_train": (images / 16).astype("float32"), "y_train": labels}
+    np.savez(tuilab.folder / "own.npz", **parts)
+    own = EXPERIMENT.replace('dataset = "digits"', 'path = "own.npz"\nnormalization = "rescale"')
+    tuilab.write("own.toml", own)
+    tuilab("train", "own.toml")
+    Image.fromarray(np.round(images[5, ..., 0] * (255 / 16)).astype("uint8")).save(tuilab.folder / "a.png")
+    np.save(tuilab.folder / "a.npy", parts["x_train"][5:6])
+    picture, array = (tuilab("predict", "last", f"a.{kind}", "--json").json[0] for kind in ("png", "npy"))
+    assert picture["prediction"] == array["prediction"]
+    assert picture["probabilities"] == pytest.approx(array["probabilities"], abs=0.01)

@@ -84,6 +84,12 @@ def test_what_samples_are_taken_for(file: Path, shape: tuple, dtype: type, input
     assert info.features == (("x1", "x2", "x3") if len(input_shape) == 1 else ())
 
 
+@pytest.mark.parametrize(("largest", "white"), [(1, 1), (2, 255), (200, 255)])
+def test_how_bright_a_white_pixel_is(file: Path, largest: int, white: int) -> None:
+    x = np.linspace(0, largest, 4 * 25).reshape(4, 5, 5)
+    assert arrays(file, x_train=x, y_train=Y)[0].pixel_maximum == white
+
+
 def test_a_test_part_of_its_own(file: Path) -> None:
     info, [(x, y), (x_test, y_test)] = arrays(
         file, x_train=X, y_train=np.array(["b", "a", "c", "b"]), x_test=X[:2], y_test=np.array(["c", "a"]), notes=X

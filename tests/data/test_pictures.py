@@ -114,6 +114,8 @@ def test_a_photograph_stands_upright(tmp_path: Path) -> None:
 def test_pixels_of_a_set_that_counts_to_16(tmp_path: Path) -> None:
     pixels, _ = read(save(tmp_path / "a.png", np.array([[0, 128, 255]], "uint8")), 1, 3, 1, maximum=16)
     assert pixels.reshape(-1).tolist() == [0, 8, 16]
+    pixels, _ = read_picture(tmp_path / "a.png", info(1, 3, 1), 1)
+    assert pixels.reshape(-1).tolist() == pytest.approx([0, 128 / 255, 1])
 
 
 def test_files_that_are_no_intact_pictures(tmp_path: Path) -> None:

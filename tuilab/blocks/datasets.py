@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, TypeAdapter, field_validator, model_validator
@@ -38,6 +38,8 @@ class DataInfo:
     """Numbers to predict in a regression."""
     columns: tuple[Column, ...] = ()
     """Of the user's own table: the columns that the features come from, in order."""
+    pixel_maximum: float = field(default=255, compare=False)
+    """Of images: the value of a white pixel; of the user's own it is known only once they are read."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return this as plain values that JSON can hold."""
@@ -53,8 +55,7 @@ class Dataset(Block, kind=True):
     """A set of samples with what is to be predicted from them."""
 
     default_normalization: ClassVar[Normalization] = "none"
-    """What `data.normalization = "auto"` means here; rescale divides by `pixel_maximum`."""
-    pixel_maximum: ClassVar[int] = 255
+    """What `data.normalization = "auto"` means here; rescale divides by the value of a white pixel."""
     splittable: ClassVar[bool] = True
     """Whether a share of the samples may be kept for validation and test."""
 
@@ -317,10 +318,9 @@ class Digits(Bundled):
     """1797 handwritten digits of 8 × 8 pixels from 0 to 16 (Alpaydin and Kaynak, 1998)."""
 
     default_normalization: ClassVar[Normalization] = "rescale"
-    pixel_maximum = 16
 
     def info(self) -> DataInfo:
-        return DataInfo((8, 8, 1), "categorical", classes=tuple("0123456789"))
+        return DataInfo((8, 8, 1), "categorical", classes=tuple("0123456789"), pixel_maximum=16)
 
 
 class Diabetes(Bundled):

@@ -80,7 +80,7 @@ def _read_pictures(files: list[Path], trained: TrainedRun) -> HostArray:
 
     samples = []
     for file in files:
-        sample, changes = read_picture(file, trained.info, trained.pixel_maximum)
+        sample, changes = read_picture(file, trained.info, trained.info.pixel_maximum)
         samples.append(sample)
         if changes:
             message(f"{clean_text(str(file), 400)}: {', '.join(changes)}")

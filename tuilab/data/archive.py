@@ -11,6 +11,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -55,6 +56,8 @@ def read_archive(path: Path) -> tuple[DataInfo, dict[str, tuple[HostArray, HostA
         if y.shape[:1] != x.shape[:1]:
             raise DataError(f"{y_place}: has the shape {y.shape} for {len(x)} samples; there must be a target for each")
         samples[part] = (x, _targets(y, info, y_place))
+    if len(info.input_shape) == 3 and not np.any(samples["train"][0] > 1):  # images as numbers from 0 to 1
+        info = replace(info, pixel_maximum=1)
     return info, samples
 
 

@@ -35,7 +35,6 @@ class _Source:
     test: Split | None = None
     splittable: bool = True
     normalization: Normalization = "standardize"
-    pixel_maximum: int = 255
 
 
 def describe(settings: DataSettings) -> DataInfo:
@@ -66,14 +65,14 @@ def load(settings: DataSettings, seed: int, data_dir: Path | None = None) -> Dat
         mask = held_out(train.targets, source.info, settings.validation_split, generator, "validation_split")
         train, validation = _part(train, ~mask), _part(train, mask)
     normalization = source.normalization if settings.normalization == "auto" else settings.normalization
-    return Data(source.info, train, validation, test, _scaling(normalization, train, source.pixel_maximum))
+    return Data(source.info, train, validation, test, _scaling(normalization, train, source.info.pixel_maximum))
 
 
 def _part(samples: Split, mask: HostArray) -> Split:
     return Split(samples.features[mask], samples.targets[mask])
 
 
-def _scaling(normalization: Normalization, train: Split, pixel_maximum: int) -> Scaling | None:
+def _scaling(normalization: Normalization, train: Split, pixel_maximum: float) -> Scaling | None:
     if normalization == "none":
         return None
     return rescaling(pixel_maximum) if normalization == "rescale" else standardization(train.features)
@@ -101,7 +100,6 @@ def _read_named(dataset: Dataset, data_dir: Path | None) -> _Source:
         test=test,
         splittable=dataset.splittable,
         normalization=dataset.default_normalization,
-        pixel_maximum=dataset.pixel_maximum,
     )
 
 

@@ -31,8 +31,8 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_picture(path: Path, info: DataInfo, maximum: int = 255) -> tuple[HostArray, list[str]]:
-    """Return a picture as a sample for a network trained on data with `info`, (height, width, channels) uint8 from 0 to
+def read_picture(path: Path, info: DataInfo, maximum: float = 255) -> tuple[HostArray, list[str]]:
+    """Return a picture as a sample for a network trained on data with `info`, (height, width, channels) from 0 to
     `maximum`, and in words what was changed for that. Raises DataError."""
     if len(info.input_shape) != 3 or info.input_shape[2] not in MODES:
         raise DataError(f"{shown(path)}: this network takes no pictures but samples of {_times(info.input_shape)}")
@@ -57,7 +57,9 @@ def read_picture(path: Path, info: DataInfo, maximum: int = 255) -> tuple[HostAr
                 changes.append(f"resized from {picture.width} × {picture.height} to {width} × {height} pixels")
                 picture = picture.resize((width, height), Image.Resampling.BILINEAR)
             pixels = np.asarray(picture).reshape(height, width, channels)
-    if maximum != 255:
+    if maximum == 1:  # fractions
+        pixels = pixels.astype(np.float32) / 255
+    elif maximum != 255:
         pixels = np.round(pixels * (maximum / 255)).astype(np.uint8)
     return pixels, changes
 

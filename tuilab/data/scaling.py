@@ -12,7 +12,7 @@ from tuilab.blocks.samples import Scaling
 BLOCK = 4096  # samples whose squares are held in memory at once
 
 
-def rescaling(maximum: int) -> Scaling:
+def rescaling(maximum: float) -> Scaling:
     """Return the scaling from [0, maximum] to [0, 1]."""
     return Scaling(np.asarray(0, dtype=np.float32), np.asarray(1 / maximum, dtype=np.float32))
 

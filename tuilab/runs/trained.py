@@ -47,12 +47,6 @@ class TrainedRun:
         """Return the outputs for features as the data set stores them: (n, …) → (n, units)."""
         return predict(self.network, features, self.scaling)
 
-    @property
-    def pixel_maximum(self) -> int:
-        """The value of a white pixel in the data."""
-        dataset = self.experiment.data.dataset
-        return 255 if dataset is None else dataset.pixel_maximum
-
     def evaluate(self, split: Split) -> dict[str, float]:
         """Return loss and metrics on one part of the data."""
         network, metrics = self.network, self.experiment.training.metrics

@@ -228,7 +228,7 @@ def _scaling(experiment: Experiment, data_dir: Path | None) -> Scaling | None:
     if normalization == "none":
         return None
     if normalization == "rescale" and dataset is not None:
-        return rescaling(dataset.pixel_maximum)
+        return rescaling(dataset.info().pixel_maximum)
     return load(settings, experiment.seed, data_dir).scaling
 
 
