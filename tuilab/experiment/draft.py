@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -35,7 +37,7 @@ from tuilab.experiment.nesting import (
 )
 from tuilab.experiment.problems import Location
 from tuilab.experiment.ready_made import models_folder
-from tuilab.experiment.save import to_toml
+from tuilab.experiment.save import brief, to_toml
 from tuilab.experiment.saving import moved, write_whole
 from tuilab.experiment.sections import (
     LAYERS,
@@ -264,6 +266,7 @@ class Draft:
             raise UsageError("layers are put in, taken out and given another type, not set")
         if location[:1] == LAYERS and self.stack.row_at(layer) is None:
             raise UsageError("there is no such layer")
+        self.check_place(layer[:-1])
         self._edit(edits.with_value(self.document, location, value))
 
     def change_type(self, where: str | Location, name: str) -> None:
@@ -348,6 +351,7 @@ class Draft:
     def copied(self, first: int, last: int | None = None) -> list[str]:
         """Return the text of layers, for `paste`."""
         where, indices = self.chosen(first, last)
+        self.check_place(where)
         found: list[str] = []
 
         def read(sections: Sections, header: Header) -> Sections:
@@ -397,27 +401,44 @@ class Draft:
         self._within(where, lambda sections, header: with_group(sections, header, indices, table))
 
     def ungroup(self, row: int) -> int:
-        """Put the layers inside one into its place, as often as it repeats them; a projection goes with its shortcut.
-        Returns how many these are."""
+        """Put the layers inside one into its place, as often as it repeats them, and those that it makes; a projection
+        goes with its shortcut. Returns how many these are."""
         where, indices = self.chosen(row)
-        times = self.rows[row].times
-        count = self.count((*where, indices[0], "layers"))
+        times, made = self.rows[row].times, self._made_in(row)
+        count = len(made) or self.count((*where, indices[0], "layers"))
         if not count:
             raise UsageError(f"there are no layers in {self.rows[row].type}")
         if count * times > MOST_LAYERS:
             raise UsageError(f"a network has at most {MOST_LAYERS} layers")
 
         def spread(sections: Sections, header: Header) -> Sections:
-            inside = contents_of(sections, header, indices[0], "layers")
+            inside = made or list(contents_of(sections, header, indices[0], "layers"))
             rest = with_gone(sections, header, indices)
             return _with_pasted(rest, header, indices[0], inside * times)
 
         self._within(where, spread)
         return count * times
 
+    def _made_in(self, row: int) -> list[Section]:
+        """Return the layers that a layer makes, as it would be without them."""
+        rows = self.rows[row + 1 : self.stack.last_inside(row) + 1]
+        layers = [one.made for one in rows if one.made is not None and one.depth == self.rows[row].depth + 1]
+        fixed = value_at(self.document, (*self.rows[row].location, "trainable")) is False
+        tables = [brief(layer.model_copy(update={"trainable": False}) if fixed else layer) for layer in layers]
+        return layer_sections(LAYERS, tables)
+
+    def check_place(self, where: Location) -> None:
+        """Raise UsageError where the layers of a list are made by one around them."""
+        for end in range(2, len(where), 2):
+            row = self.stack.row_at(where[:end])
+            if row is not None and where[end] not in lists_of(self.rows[row].type):
+                type = self.rows[row].type
+                raise UsageError(f"{type} makes these layers, and the file does not name them: ungroup {type} first")
+
     def _within(self, where: Location, change: Change) -> None:
         if not is_layer_list(where) or (len(where) > 1 and self.stack.row_at(where[:-1]) is None):
             raise UsageError("there is no such layer")
+        self.check_place(where)
         with _writing():
             self._change(within(self._apart(), where, change))
 
@@ -443,6 +464,8 @@ class Draft:
             raise UsageError(f"{self.name} has no file yet: save it under a name")
         try:
             real = target.resolve()
+            if real.is_symlink():  # one that leads round in a circle, as Python 3.13 and later leave it
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             known = self._read if self.path is not None and real == self.path.resolve() else None
             if not overwrite and real.exists() and real.read_bytes().decode("utf-8-sig", "replace") != known:
                 said = "exists already" if known is None else "has been changed by somebody else since it was read"

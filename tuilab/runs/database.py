@@ -177,18 +177,24 @@ def reading(run: Path, at_rest: bool = False) -> Iterator[sqlite3.Connection]:
 def _connect_to_read(path: Path, immutable: bool) -> sqlite3.Connection:
     address = f"file:{quote(os.fsencode(os.path.abspath(path)))}"
     mode = "immutable=1" if immutable else "mode=ro"
-    connection = sqlite3.connect(f"{address}?{mode}", uri=True, timeout=SECONDS_TO_WAIT, isolation_level=None)
     try:
-        _distrust(connection)
-        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+        return _connect_to(f"{address}?{mode}")
     except sqlite3.Error as error:
-        connection.close()
         code = error.sqlite_errorcode
         if code & 0xFF not in WITHOUT_WRITING or code == sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
-        # a folder that we may not write, or a full disk, and a log that needs a file beside it: nobody writes
-        connection = sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
+    # a folder that we may not write, or a full disk, and a log that needs a file beside it: nobody writes
+    return _connect_to(f"{address}?immutable=1")
+
+
+def _connect_to(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, timeout=SECONDS_TO_WAIT, isolation_level=None)
+    try:
         _distrust(connection)
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -73,7 +73,11 @@ class Recorder:
         self._next_write = 0.0
         self._next_load = 0.0
         self._last: StepsDone | None = None
-        self._load_levels()
+        try:
+            self._load_levels()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def status(self) -> Status:

@@ -152,7 +152,8 @@ class DataScreen(LabScreen):
         if self._wanted is None or self._reading:
             return
         if not self._wanted[-1]:
-            self.preview.show_absent(self.failures.get(self._wanted[0], ""))
+            if self._wanted[0] not in self.downloads:
+                self.preview.show_absent(self.failures.get(self._wanted[0], ""))
             return
         self._reading = True
         self.preview.wait_for_it()
