@@ -992,3 +992,40 @@ def test_any_edits_are_undone_byte_for_byte(text: str, edits: list[tuple[Any, ..
     while draft.can_redo:
         draft.redo()
     assert draft.text == last
+
+
+# Layers that another one makes
+
+
+@pytest.mark.parametrize(("model", "made"), [("vgg16", 27), ("vgg19", 30), ("vgg16-transfer", 24)])
+def test_layers_that_another_makes_have_rows_like_those_in_the_file(model: str, made: int) -> None:
+    draft = Draft.open(model)
+    shown, totals = [row for row in draft.rows if row.made is not None], draft.totals
+    assert len(shown) == made
+    assert draft.ungroup(0) == sum(row.depth == 1 for row in shown)
+    assert draft.totals == totals
+    assert not draft.problems
+    written = draft.rows[: len(shown)]
+    assert all(row.made is None for row in written)
+    for one, other in zip(shown, written, strict=True):
+        assert (one.name, one.output_shape, one.parameters) == (other.name, other.output_shape, other.parameters)
+    draft.undo()
+    assert [row.made for row in draft.rows if row.made is not None] == [row.made for row in shown]
+
+
+def test_layers_that_another_makes_cannot_be_changed() -> None:
+    draft = Draft.open("vgg16")
+    text, place = draft.text, ("layers", 0, "layers", 0, "layers", 1)
+    for edit in (
+        lambda: draft.delete(2),
+        lambda: draft.copied(2),
+        lambda: draft.duplicate(1, 2),
+        lambda: draft.move(2, 3, 1),
+        lambda: draft.group(2, 3, "repeat"),
+        lambda: draft.ungroup(1),
+        lambda: draft.add(place, "dense"),
+        lambda: draft.set("layers[0].layers[0].layers[1].filters", 7),
+    ):
+        with pytest.raises(UsageError, match=r"vgg16 makes these layers, .*: ungroup vgg16 first"):
+            edit()
+    assert draft.text == text

@@ -14,6 +14,7 @@ from tuilab.blocks.activations import LeakyRelu, Linear, Relu, Softmax
 from tuilab.blocks.block import Block, as_table
 from tuilab.blocks.constraints import MaxNorm
 from tuilab.blocks.initializers import HeNormal
+from tuilab.blocks.layers.containers import Repeat
 from tuilab.blocks.layers.dense import Dense
 from tuilab.blocks.layers.regularization import Dropout
 from tuilab.blocks.layers.shaping import Flatten, Reshape
@@ -25,7 +26,7 @@ from tuilab.experiment.document import Experiment
 from tuilab.experiment.guard import absurdity
 from tuilab.experiment.load import load_experiment, make_experiment, parse
 from tuilab.experiment.ready_made import ready_made
-from tuilab.experiment.save import short, to_document, to_toml
+from tuilab.experiment.save import brief, short, to_document, to_toml
 
 
 def again(experiment: Experiment) -> Experiment:
@@ -99,6 +100,7 @@ metrics = []
 statistics_every = 20
 device = "auto"
 dtype = "float32"
+convolution = "auto"
 """
     )
 
@@ -167,3 +169,19 @@ def test_a_document_holds_plain_values() -> None:
 )
 def test_short(block: Block, text: str) -> None:
     assert short(block) == text
+
+
+@pytest.mark.parametrize(
+    ("block", "table"),
+    [
+        (Relu(), {"type": "relu"}),
+        (Dense(units=3, activation=Relu(), name="last"), {"units": 3, "activation": "relu", "name": "last"}),
+        (Dense(units=3, kernel_regularizer=L2(l2=0.1)), {"units": 3, "kernel_regularizer": {"type": "l2", "l2": 0.1}}),
+        (Reshape(target_shape=(28, -1)), {"target_shape": [28, -1]}),
+        (Repeat(layers=(Flatten(),), times=2), {"layers": [{"type": "flatten"}], "times": 2}),
+    ],
+    ids=lambda value: short(value) if isinstance(value, Block) else "",
+)
+def test_brief(block: Block, table: dict[str, Any]) -> None:
+    assert brief(block) == {"type": block.type_name(), **table}
+    assert type(block).choose(brief(block)) == block

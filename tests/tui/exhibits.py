@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,9 +182,9 @@ def write_runs(folder: Path, clock: Clock) -> None:
 @contextmanager
 def exhibited(folder: Path) -> Iterator[Path]:
     """Give a folder with the runs; one of them is held, as a worker would."""
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as held:
+    with pytest.MonkeyPatch.context() as patch:  # not longer: this may last for many tests, and the clocks of others go
         clock = Clock()
         patch.setattr(time, "time", clock)
         write_runs(folder, clock)
-        held.enter_context(RunDirectory(folder / RUNNING).hold())
+    with RunDirectory(folder / RUNNING).hold():
         yield folder

@@ -129,7 +129,7 @@ async def finished(pilot: Pilot[str]) -> None:
     lab = pilot.app
     assert isinstance(lab, Lab)
     lab.watch_run(RunDirectory(lab.runs / FINISHED))
-    await until(pilot, "finished", "test loss")
+    await until(pilot, "finished", "test loss", "× dead")
 
 
 async def problem(pilot: Pilot[str]) -> None:
@@ -144,6 +144,16 @@ async def problem(pilot: Pilot[str]) -> None:
     assert isinstance(screen, BuildScreen)
     screen.choose_layers(1, 1)
     await until(pilot, "2! reshape")
+
+
+async def made(pilot: Pilot[str]) -> None:
+    """A layer that another one makes."""
+    await build(pilot)
+    lab = pilot.app
+    assert isinstance(lab, Lab)
+    lab.edit(Draft.open("vgg16"))
+    await pilot.press("2", "1", "down", "down")
+    await until(pilot, "1.1.1 conv2d", "vgg16, so it", "31 ms an epoch")
 
 
 async def nothing_watched(pilot: Pilot[str]) -> None:
@@ -161,5 +171,6 @@ OTHERS: dict[str, Sight] = {
     "palette": palette,
     "finished": finished,
     "problem": problem,
+    "made": made,
     "nothing-watched": nothing_watched,
 }

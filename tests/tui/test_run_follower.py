@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -128,3 +129,14 @@ def test_commands_that_were_given_before_the_end_are_sent(live: Follower) -> Non
     live.close()
     live.join(10)
     wait(lambda: look(live.run_directory.path)[0] == "dead")
+
+
+def test_it_tells_when_there_is_something_to_see(tmp_path: Path) -> None:
+    with training(tmp_path, "live", "training.epochs=100000") as run:
+        told = Event()
+        follower = Follower(run, 60.0, told.set)
+        follower.start()
+        assert told.wait(30)
+        assert follower.snapshot.seen is not None
+        follower.close()
+        follower.join(10)

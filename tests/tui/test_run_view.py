@@ -292,3 +292,16 @@ def test_a_run_of_a_million_steps_is_read_quickly(run: RunDirectory, view: RunVi
     assert seen.seen.status.step == 1_000_000
     assert opened < 0.5
     assert min(took) < 0.005
+
+
+def test_layers_can_be_left_for_the_next_look(run: RunDirectory, view: RunView) -> None:
+    with written(run) as one:
+        one.epoch(3)
+        one.write()
+        first = view.poll(quick=True)
+        assert (first.layers.names, len(first.layers.step)) == (LAYERS, 0)
+        assert len(first.curves["loss"].mean) == 3 * STEPS
+        second = view.poll()
+        assert content(second) == at_once(run)
+        assert len(second.layers.step) == 6
+        assert view.poll() is second

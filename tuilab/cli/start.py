@@ -12,6 +12,8 @@ from pathlib import Path
 from tuilab.errors import TuilabError, UsageError
 
 DEFAULT = "digits-mlp"
+ESCAPE_MS = "20"
+"""How long after escape the rest of a longer code may come on this machine; over SSH Textual waits for 100 ms."""
 
 
 def main() -> None:
@@ -48,6 +50,8 @@ def open_lab(model: str = DEFAULT, runs: Path | None = None, data_dir: Path | No
     """Open the lab on an experiment, and print what it leaves to be said."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
         raise UsageError("the lab needs a terminal; without one: tuilab train MODEL, tuilab models, tuilab --help")
+    if "SSH_CONNECTION" not in os.environ:
+        os.environ.setdefault("ESCDELAY", ESCAPE_MS)
     gc.disable()  # until the lab is there: nothing that is loaded now is ever thrown away
     from tuilab.runs.directory import runs_folder
     from tuilab.tui.app import Lab

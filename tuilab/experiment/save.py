@@ -58,6 +58,26 @@ def _inline(value: Any) -> Any:
     return value
 
 
+def brief(block: Block) -> dict[str, Any]:
+    """Return a block as a table of its type and the settings that differ from their defaults; blocks in it that have
+    no others by their names."""
+    changed = {
+        name: _brief_setting(value)
+        for name, field in type(block).model_fields.items()
+        if (value := getattr(block, name)) != field.default and value is not None
+    }
+    return {"type": block.type_name(), **changed}
+
+
+def _brief_setting(value: Any) -> Any:
+    if isinstance(value, Block):
+        table = brief(value)
+        return table if len(table) > 1 else table["type"]
+    if isinstance(value, tuple):
+        return [brief(item) if isinstance(item, Block) else item for item in value]
+    return value
+
+
 def short(block: Block) -> str:
     """Return a block in a few characters for tables: its type, and the settings that differ from their defaults."""
     changed = [

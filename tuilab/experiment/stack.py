@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,9 @@ class LayerRow:
     """How often the layers inside it come."""
     has_inside: bool = False
     """Whether there are layers inside it."""
+    input_shape: Shape | None = None
+    made: Layer | None = None
+    """The layer itself where another one makes it, as `vgg16` does: then it has no place in the document."""
 
     @property
     def depth(self) -> int:
@@ -90,6 +93,12 @@ class Stack:
         """Return the row of the innermost layer that a place belongs to, None where it is in no layer."""
         found = (self.row_at(location[:end]) for end in range(len(location), 1, -1))
         return next((row for row in found if row is not None), None)
+
+    def written_row(self, row: int) -> int:
+        """Return the row of a layer; of one that another layer makes, that of the other."""
+        while self.rows[row].made is not None:
+            row -= 1
+        return row
 
     def last_inside(self, row: int) -> int:
         """Return the last row of those inside a layer; the row itself where none are."""
@@ -189,9 +198,10 @@ def _rows(
     around: str = "",
     count: int = 0,
     planned: Sequence[PlannedLayer] = (),
+    made: bool = False,
 ) -> list[LayerRow]:
     """Return the rows of the layers in one list, those inside them below each; `count` are numbered before. `planned`
-    are the same layers, where they were planned already."""
+    are the same layers, where they were planned already; `made`: whether another layer makes them."""
     rows = []
     for index, (table, layer) in enumerate(zip(tables, layers, strict=True)):
         location, number = (*where, index), f"{around}{count + index + 1}"
@@ -203,22 +213,37 @@ def _rows(
             branches.setdefault(branch.field, one)
         inside: list[LayerRow] = []
         numbered = 0
-        for held in lists_of(table.get("type") if isinstance(table.get("type"), str) else None):
-            entries = table.get(held)
-            if isinstance(entries, list):
-                inner = [_layer(entry) for entry in entries] if layer is None else list(getattr(layer, held))
-                there = (*location, held)
-                inside += _rows(entries, inner, shape, there, f"{number}.", numbered, branches.get(held, ()))
-                numbered += len(entries)
+        for held, entries, inner, of_it in _lists_inside(table, layer):
+            there, plans = (*location, held), branches.get(held, ())
+            inside += _rows(entries, inner, shape, there, f"{number}.", numbered, plans, made or of_it)
+            numbered += len(entries)
         times = max(Counter(branch.field for branch in layer.branches()).values(), default=1) if layer else 1
         settings = type if layer is None else _words(layer, times) if inside else short(layer)
         shown = clean_text(name, 60) if isinstance(name, str) else ""
         parameters = known.parameter_count if known else None
         words = clean_text(settings)
-        rows.append(LayerRow(location, number, type, shown, words, output, parameters, "", times, bool(inside)))
+        itself = layer if made else None
+        row = LayerRow(location, number, type, shown, words, output, parameters, "", times, bool(inside), shape, itself)
+        rows.append(row)
         rows += inside
         shape = output
     return rows
+
+
+def _lists_inside(
+    table: dict[str, Any], layer: Layer | None
+) -> Iterator[tuple[str, list[dict[str, Any]], list[Layer | None], bool]]:
+    """Give each list of layers inside a layer: the name of the setting that holds them, their tables, the layers, and
+    whether the layer makes them."""
+    for held in lists_of(table.get("type") if isinstance(table.get("type"), str) else None):
+        entries = table.get(held)
+        if isinstance(entries, list):
+            inner = [_layer(entry) for entry in entries] if layer is None else list(getattr(layer, held))
+            yield held, entries, inner, False
+    if layer is not None:
+        for branch in layer.branches():
+            if branch.field not in type(layer).model_fields:
+                yield branch.field, [made.table() for made in branch.layers], list(branch.layers), True
 
 
 def _words(layer: Layer, times: int) -> str:

@@ -124,7 +124,7 @@ class RunReader:
 
         columns = "look, layer, step, gradient_norm, weight_norm, update_ratio, activation_mean, activation_deviation"
         query = f"SELECT {columns}, dead, saturated FROM layers WHERE look > ? ORDER BY look, layer LIMIT ?"
-        return np.array(self._rows(query, after_look, MOST_LAYER_ROWS).fetchall(), dtype=np.float64).reshape(-1, 10)
+        return np.fromiter(self._rows(query, after_look, MOST_LAYER_ROWS), dtype=(np.float64, 10))
 
     def distributions(self, layer: int) -> dict[str, tuple[int, Distribution]]:
         """Return how the weights, gradients and outputs of a layer, numbered from 0, were distributed the last time,

@@ -23,12 +23,16 @@ from tuilab.tui.session import SLOW_LINK, Session
 from tuilab.tui.settings import load_settings, save_settings
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from tuilab.experiment.draft import Draft
     from tuilab.runs.directory import RunDirectory
 
 SHOWN_THEMES = tuple(theme.name for theme in themes.OWN)
 SECONDS_TO_SETTLE = 1.0
 """After the start of the lab."""
+SECONDS_BEFORE_SCREEN = 0.001
+"""In which nothing is painted after a key to another screen."""
 
 
 def _build() -> Screen[None]:
@@ -90,6 +94,18 @@ class Lab(App[str]):
     def get_default_screen(self) -> Screen[None]:
         return OpeningScreen()
 
+    def get_driver_class(self) -> type[Driver]:
+        usual = super().get_driver_class()
+        if SLOW_LINK or usual.__name__ != "LinuxDriver":  # a code may come in parts; or this is Windows
+            return usual
+        from tuilab.tui.driver import QuickDriver
+
+        return QuickDriver
+
+    def delay_update(self, delay: float = SECONDS_BEFORE_SCREEN) -> None:
+        """Paint as soon as a screen is there: Textual would wait for 50 ms."""
+        super().delay_update(delay)
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return themes.ANSI_VARIABLES if self.current_theme.ansi else themes.DEFAULT_VARIABLES
 
@@ -101,10 +117,13 @@ class Lab(App[str]):
             self.say(self.settings_problem, severity="warning")
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember(theme.name))
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh())  # the shell's text is there instead
-        if isinstance(self.model, str):
-            self.call_after_refresh(self.run_worker, self._open(self.model))
-        else:
+        if not isinstance(self.model, str):
             await self._begin()
+
+    def on_ready(self) -> None:
+        """The frame is painted: do all that takes longer."""
+        if isinstance(self.model, str):
+            self.run_worker(self._open(self.model))
 
     async def _open(self, model: str) -> None:
         """Open the experiment, while the frame is there to be seen."""
@@ -119,12 +138,17 @@ class Lab(App[str]):
 
     async def _begin(self) -> None:
         self.set_interval(1.0, self.session.reap)
+        # all at once: rules that come later would have to be applied to all that is there by then
+        self.stylesheet.read_all([Path(__file__).parent / f"screens/{mode}.tcss" for mode in self.MODES])
+        self.stylesheet.parse()
         await self.switch_mode("build")
         self.set_timer(SECONDS_TO_SETTLE, self._settle)
 
     @work(thread=True)
     def _settle(self) -> None:
         """Load the other screens before they are asked for, and turn the collection of garbage on again."""
+        import tomlkit  # noqa: F401
+
         from tuilab.tui import offered  # noqa: F401
         from tuilab.tui.screens import data, help, runs, train  # noqa: F401
 

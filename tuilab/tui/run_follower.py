@@ -45,7 +45,10 @@ class Follower(Thread):
     The screen looks at `snapshot`, and takes what there is in `replies`.
     """
 
-    def __init__(self, run: RunDirectory, seconds_between_looks: float) -> None:
+    def __init__(
+        self, run: RunDirectory, seconds_between_looks: float, ready: Callable[[], object] = lambda: None
+    ) -> None:
+        """`ready` is called in the thread as soon as there is something to see."""
         super().__init__(name=f"follower of {run.name}", daemon=True)
         self.run_directory = run
         self.snapshot = Snapshot(run)
@@ -53,6 +56,7 @@ class Follower(Thread):
         self.on_screen = True
         """A run that nobody sees is looked at less often."""
         self._seconds_between_looks = seconds_between_looks
+        self._ready = ready
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._waiting: list[Waiting] = []
         self._wake = Event()
@@ -85,6 +89,8 @@ class Follower(Thread):
     def run(self) -> None:
         view = RunView(self.run_directory)
         try:
+            self.snapshot = view.poll(quick=True)
+            self._ready()
             while not self._closed:
                 self._do_jobs()
                 self.snapshot = view.poll()

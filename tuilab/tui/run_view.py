@@ -119,11 +119,14 @@ class RunView:
             self._connection.close()
             self._connection = None
 
-    def poll(self) -> Snapshot:
-        """Return the run as it stands now; the very same object where nothing has changed."""
+    def poll(self, quick: bool = False) -> Snapshot:
+        """Return the run as it stands now; the very same object where nothing has changed.
+
+        `quick`: of the layers the names alone, for those of a long run take longer to read than all the rest.
+        """
         before = self._snapshot
         try:
-            self._read()
+            self._read(quick)
         except TuilabError as error:
             self.close()
             self._writer = None
@@ -131,14 +134,14 @@ class RunView:
                 self._snapshot = replace(before, trouble=str(error))
         return self._snapshot
 
-    def _read(self) -> None:
+    def _read(self, quick: bool) -> None:
         if self._connection is None or self._file != self._stamp()[0]:
             self.close()
             if not self.run.path.is_dir():
                 raise UsageError(f"run {clean_text(self.run.name)} is gone: its folder was deleted, moved or renamed")
             with glancing(self.run) as (reader, seen):
                 if not seen.alive:
-                    self._take(reader, seen, self._stamp())
+                    self._take(reader, seen, self._stamp(), quick)
                     return
             self._file = self._stamp()[0]
             self._connection = open_for_reading(self.run.path)
@@ -146,7 +149,7 @@ class RunView:
             reader = RunReader(self._connection)
             seen = overview(self.run, reader)
             (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-            self._take(reader, seen, (self._file, version))
+            self._take(reader, seen, (self._file, version), quick)
         if not seen.alive:
             self.close()
 
@@ -161,7 +164,7 @@ class RunView:
                 found.append((0, 0, 0, 0))
         return found[0][:2], *found
 
-    def _take(self, reader: RunReader, seen: Overview, version: Any) -> None:
+    def _take(self, reader: RunReader, seen: Overview, version: Any, quick: bool) -> None:
         """Read what is new, if anything is."""
         before = self._snapshot
         status, owner = seen.status, seen.owner
@@ -174,16 +177,17 @@ class RunView:
                 self._snapshot = replace(before, seen=seen, trouble="")
             return
         last = before.messages[-1].id if before.messages else 0
+        names = tuple(status.layers)
         self._snapshot = Snapshot(
             self.run,
             seen,
             "",
             self._curves(reader, before.curves),
             self._epochs(reader, before.epochs, status.epoch),
-            self._layers(reader, before.layers, tuple(status.layers)),
+            nothing_of(names) if quick else self._layers(reader, before.layers, names),
             _joined(before.messages, reader.messages(last, MOST_MESSAGES))[-MOST_MESSAGES:],
         )
-        self._version, self._writer = version, writer
+        self._version, self._writer = None if quick else version, writer
 
     def _curves(self, reader: RunReader, before: Mapping[str, Curve]) -> dict[str, Curve]:
         levels = dict(islice(reader.levels().items(), MOST_SERIES))
@@ -226,7 +230,7 @@ class RunView:
         first_look = reader.first_look()
         if first_look != self._first_look or names != before.names:
             self._first_look = first_look
-            before = Layers(names, numbers=np.empty((len(NUMBERS), len(names), 0)))
+            before = nothing_of(names)
         rows = reader.layer_table(int(before.look[-1]) if len(before.look) else -1)
         if not len(rows):
             return before
@@ -252,6 +256,11 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _joined(before: tuple[Message, ...], new: Sequence[Message]) -> tuple[Message, ...]:
     return (*before, *new) if new else before
+
+
+def nothing_of(names: tuple[str, ...]) -> Layers:
+    """Return layers that were never looked at."""
+    return Layers(names, numbers=np.empty((len(NUMBERS), len(names), 0)))
 
 
 def _by_layer(rows: HostArray, layers: int) -> tuple[HostArray, HostArray, HostArray]:

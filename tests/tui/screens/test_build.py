@@ -793,3 +793,28 @@ async def test_a_hostile_depth_is_shown() -> None:
             await driver.pilot.resize_terminal(width, height)
             await driver.press("end", "shift+up", "J", "x", "d", "less_than_sign", "greater_than_sign", "escape")
             assert isinstance(driver.app.screen, BuildScreen)
+
+
+async def test_layers_that_another_makes_are_shown_and_written_out() -> None:
+    async with lab("vgg16") as driver:
+        assert tree(driver)[:3] == ["1 vgg16", "1.1 repeat", "1.1.1 conv2d 64 (3, 3) same relu"]
+        await driver.press("down", "down")
+        said = " ".join(str(driver.screen.query_one("#field").render()).split())
+        assert "224×224×3 → 224×224×64, 1,792 parameters. Made by vgg16" in said
+        # nothing changes it: neither in the stack nor in the form
+        await driver.press("d", "x", "c", "D", "J", "a", "i", "enter")
+        assert isinstance(driver.app.screen, BuildScreen)
+        assert (driver.field(), driver.screen.focused) == ("filters", driver.form)
+        await driver.press("enter", "space", "delete", "down", "down", "down", "enter", "space")
+        assert isinstance(driver.app.screen, BuildScreen)
+        assert not driver.draft.modified
+        # the rest of its settings can be looked at
+        await driver.press("end", "enter")
+        assert "trainable" in driver.text(FormLines)
+        await driver.press("escape", "less_than_sign")
+        assert len(driver.draft.document["layers"]) == 9
+        assert not driver.draft.problems
+        await driver.press("home", "down", "down", "enter", "enter")
+        await driver.type("32")
+        await driver.press("enter")
+        assert driver.draft.document["layers"][0]["layers"][0]["filters"] == 32

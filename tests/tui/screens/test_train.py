@@ -125,7 +125,7 @@ async def test_without_a_run_it_says_what_to_do(tmp_path: Path) -> None:
 
 async def test_a_finished_run_is_all_there(runs: Path) -> None:
     async with watching(runs, "digits") as (lab, pilot):
-        await until(pilot, on_screen(pilot, "digits  finished", "finished · test loss", "epoch 3/3"))
+        await until(pilot, on_screen(pilot, "digits  finished", "finished · test loss", "epoch 3/3", "✓ ok"))
         text = text_of(pilot)
         for words in ("loss", "accuracy", "train", "validation", "gradient norm by layer", "layer × time", "events"):
             assert words in text
@@ -421,7 +421,7 @@ SIZES = [(80, 24), (120, 40), (200, 60), (60, 50), (120, 20), (40, 12), (20, 5)]
 
 async def test_every_size_shows_something_and_a_resize_back_is_the_same(runs: Path) -> None:
     async with watching(runs, "digits") as (_, pilot):
-        await until(pilot, on_screen(pilot, "finished · test loss"))
+        await until(pilot, on_screen(pilot, "finished · test loss", "✓ ok"))
         before = text_of(pilot)
         for columns, rows in SIZES:
             await pilot.resize_terminal(columns, rows)

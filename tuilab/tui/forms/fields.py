@@ -230,6 +230,8 @@ def text_of(value: Any) -> str:
         return clean_text(value, 400)
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     return clean_text(written(value), 400) if value is not None else ""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 from rich.cells import cell_len
 from textual import events
@@ -13,9 +14,12 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
 
+from tuilab.blocks.layers import Layer
+from tuilab.errors import Problem
 from tuilab.experiment.draft import Draft
 from tuilab.experiment.problems import Location
-from tuilab.experiment.sections import value_at
+from tuilab.experiment.save import brief
+from tuilab.experiment.sections import LAYERS, value_at
 from tuilab.tui.forms.fields import (
     MORE,
     Choice,
@@ -33,6 +37,19 @@ from tuilab.tui.listing import wrapped
 NONE = "none"
 
 
+@dataclass(frozen=True)
+class Made:
+    """In place of a draft, a layer that another one makes: it has no place in the file, so nothing can be changed."""
+
+    layer: Layer
+    location: ClassVar[Location] = (*LAYERS, 0)
+    problems: ClassVar[tuple[Problem, ...]] = ()
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        return {"layers": [brief(self.layer)]}
+
+
 class FormLines(Lines):
     """The fields; those whose value nobody has set are quiet, a wrong one has the reason below it."""
 
@@ -46,7 +63,7 @@ class FormLines(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        self.draft: Draft | None = None
+        self.draft: Draft | Made | None = None
         self.location: Location = ()
         self.opened: set[Location] = set()
         self.fields: list[Field] = []
@@ -65,7 +82,7 @@ class FormLines(Lines):
             return ""
         return f"{self.field.name}: {explanation(self.draft.document, self.field)}"
 
-    def show(self, draft: Draft, location: Location) -> None:
+    def show(self, draft: Draft | Made, location: Location) -> None:
         """Show what stands at a place; the cursor stays on the field of the same name."""
         if (draft, location) == (self.draft, self.location):
             self.renew()
@@ -109,6 +126,10 @@ class FormLines(Lines):
         (shown, *_) = wrapped(value, room, 1) or [""]
         return spread(left, [(" " + shown, tone), (mark, "quiet")], width)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        more = action == "edit" and self.field is not None and self.field.kind == "more"
+        return None if isinstance(self.draft, Made) and action in ("edit", "next", "clear") and not more else True
+
     def may_stop(self, line: int) -> bool:
         return line < len(self.field_of_line) and self.field_of_line[line] >= 0
 
@@ -126,11 +147,13 @@ class FormLines(Lines):
         field: Field
 
     def action_edit(self) -> None:
-        field, draft = self.field, self.draft
-        if field is None or draft is None:
+        field = self.field
+        if field is None:
             return
         if field.kind == "more":
             self._open(field.location, True)
+        elif isinstance(self.draft, Made):
+            return
         elif field.kind in ("switch", "table"):
             self.action_next()
         elif field.kind in ("choice", "block", "add"):
@@ -147,7 +170,7 @@ class FormLines(Lines):
     def action_next(self) -> None:
         """Go to the next value of a choice; for a block, show all of them."""
         field, draft = self.field, self.draft
-        if field is None or draft is None:
+        if field is None or not isinstance(draft, Draft):
             return
         value = value_at(draft.document, field.location)
         if field.kind == "switch":
@@ -168,7 +191,7 @@ class FormLines(Lines):
         """Let the user choose from all values of a field."""
         field, draft = self.field, self.draft
         assert field is not None
-        assert draft is not None
+        assert isinstance(draft, Draft)
         choices = choices_of(draft.document, field.location)
         if field.optional:
             choices = [Choice(NONE, "nothing"), *choices]
@@ -202,8 +225,11 @@ class FormLines(Lines):
 
     def action_clear(self) -> None:
         """Let a field have its default again; take an entry of a list out."""
-        if self.field is not None and self.field.kind not in ("more", "add") and self.field.name != "type":
-            self._set(self.field, None)
+        field = self.field
+        if field is None or not isinstance(self.draft, Draft):
+            return
+        if field.kind not in ("more", "add") and field.name != "type":
+            self._set(field, None)
 
     def unfold(self, location: Location) -> None:
         """Show the settings of the block at a place, if it has any."""
@@ -303,7 +329,7 @@ class Form(Widget):
     def field(self) -> Field | None:
         return self.edited or self.lines.field
 
-    def show(self, draft: Draft, location: Location) -> None:
+    def show(self, draft: Draft | Made, location: Location) -> None:
         """Show what stands at a place; the cursor stays on its field where that is the same place."""
         self.lines.show(draft, location)
 

@@ -57,11 +57,6 @@ class PickScreen(ModalScreen[str | None]):
         Binding("pagedown", "page(1)", "page down", show=False, id="pick.page_down", priority=True),
         Binding("pageup", "page(-1)", "page up", show=False, id="pick.page_up", priority=True),
     ]
-    CSS = """
-    PickScreen .dialog { width: 76; max-width: 96%; height: 90%; max-height: 30; padding: 0 1; }
-    PickScreen Input { background: $surface; margin: 0 0 1 0; }
-    PickScreen VerticalScroll { height: auto; max-height: 45%; border-top: solid $border; }
-    """
     help_text = "Type a part of a name or of what it does; arrows move, enter chooses, escape leaves."
 
     def __init__(self, title: str, choices: Sequence[Choice], current: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
@@ -21,18 +22,19 @@ from textual.widgets import Static
 from tuilab.blocks.activations import Activation
 from tuilab.blocks.block import Block
 from tuilab.errors import UsageError
+from tuilab.experiment.draft import Draft
 from tuilab.experiment.edits import default_at, location_of, settings_model
 from tuilab.experiment.problems import Location
 from tuilab.experiment.sections import LAYERS, value_at
 from tuilab.experiment.stack import LayerRow
 from tuilab.tui.forms.fields import explanation
-from tuilab.tui.forms.form import Form, FormLines
+from tuilab.tui.forms.form import Form, FormLines, Made
 from tuilab.tui.forms.lines import Lines
 from tuilab.tui.forms.prose import flowing
 from tuilab.tui.screens.build_about import About
 from tuilab.tui.screens.build_edits import EditScreen
 from tuilab.tui.screens.build_settings import REGULARIZE, SettingLines
-from tuilab.tui.screens.build_stack import StackLines
+from tuilab.tui.screens.build_stack import StackLines, shape_text
 from tuilab.tui.screens.build_timing import EpochTimer
 from tuilab.tui.screens.build_totals import said, totals_text
 from tuilab.tui.widgets.panel import Panel
@@ -40,6 +42,7 @@ from tuilab.tui.widgets.panel import Panel
 SECONDS_BEFORE_MEASURING = 0.8
 LAYER_ACTIONS = {"insert", "delete", "duplicate", "shift", "cut", "copy", "paste", "repeat", "into", "out"}
 """What acts on the chosen layers: not while the form of something else has the focus."""
+MADE = "Made by {}, so it cannot be changed here: < writes all its layers into the file."
 TITLES: dict[Location, str] = {(): "Experiment", ("training",): "Training", ("data",): "Data"}
 
 
@@ -148,6 +151,8 @@ class BuildScreen(EditScreen):
         stack, draft = self.stack, self.session.draft
         layers = stack.chosen_layers
         found = set() if layers else {*LAYER_ACTIONS - {"insert", "paste"}, "shift(-1)", "shift(1)"}
+        if layers and draft.rows[layers[0]].made is not None:
+            found = {*LAYER_ACTIONS - {"out"}, "add", "shift(-1)", "shift(1)"}
         where, indices = draft.chosen(layers[0], layers[-1]) if layers else (LAYERS, range(0))
         if layers and indices.start == 0:
             found.add("shift(-1)")
@@ -195,32 +200,43 @@ class BuildScreen(EditScreen):
             shown.set_class(text.startswith("!"), "problem")
 
     def _show_form(self) -> None:
-        draft, form = self.session.draft, self.query_one(Form)
+        draft = self.session.draft
         row = draft.stack.row_at(self._form)
         title = TITLES.get(self._form, "") if row is None else _title(draft.rows[row])
-        form.show(draft, self._form)
+        self.query_one(Form).show(*self._shown)
         self.query_one("#inspector", Panel).entitle(title)
         self._show_about()
 
+    @property
+    def _shown(self) -> tuple[Draft | Made, Location]:
+        """What the form shows, and where in it."""
+        draft = self.session.draft
+        row = draft.stack.row_at(self._form)
+        layer = draft.rows[row].made if row is not None else None
+        return (draft, self._form) if layer is None else (Made(layer), Made.location)
+
     def _show_about(self) -> None:
-        draft, form = self.session.draft, self.query_one(Form)
+        form, (shown, location) = self.query_one(Form), self._shown
         field = None if isinstance(self.focused, StackLines) else form.field
-        model = settings_model(draft.document, self._form)
-        activation, said = self._activation_at((*self._form, "activation")), ""
+        model = settings_model(shown.document, location)
+        activation, said = _activation_at(shown.document, (*location, "activation")), self._origin()
         if field is not None:
-            said = explanation(draft.document, field)
-            inner = settings_model(draft.document, field.location)
+            said = explanation(shown.document, field)
+            inner = settings_model(shown.document, field.location)
             model = inner if inner is not None and issubclass(inner, Block) else model
         documentation = model.documentation() if model is not None and issubclass(model, Block) else ""
         self.query_one(About).show(said, documentation, activation)
 
-    def _activation_at(self, location: Location) -> Activation | None:
-        document = self.session.draft.document
-        value = value_at(document, location)
-        try:
-            return Activation.choose(default_at(document, location) if value is None else value)
-        except (ValidationError, PydanticCustomError):
-            return None
+    def _origin(self) -> str:
+        """Return what there is to say of a layer that another one makes; empty for one that has a place in the file."""
+        draft = self.session.draft
+        row = draft.stack.row_at(self._form)
+        if row is None or draft.rows[row].made is None:
+            return ""
+        maker, layer = draft.rows[draft.stack.written_row(row)], draft.rows[row]
+        facts = f"{shape_text(layer.input_shape)} → {shape_text(layer.output_shape)}" if layer.output_shape else ""
+        count = f"{layer.parameters:,} parameters" if layer.parameters else ""
+        return ". ".join(filter(None, [", ".join(filter(None, [facts, count])), MADE.format(maker.type)]))
 
     @property
     def _in_form(self) -> bool:
@@ -402,6 +418,14 @@ class BuildScreen(EditScreen):
             self._to_problem()
         else:
             self.lab.start_training()
+
+
+def _activation_at(document: dict[str, Any], location: Location) -> Activation | None:
+    value = value_at(document, location)
+    try:
+        return Activation.choose(default_at(document, location) if value is None else value)
+    except (ValidationError, PydanticCustomError):
+        return None
 
 
 def _title(row: LayerRow) -> str:

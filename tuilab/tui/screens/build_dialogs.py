@@ -31,9 +31,6 @@ class AskScreen(ModalScreen[str | None]):
         Binding("up", "move(-1)", "up", show=False, id="ask.up"),
         Binding("enter", "choose", "choose", id="ask.choose"),
     ]
-    CSS = """
-    AskScreen .dialog { width: 64; max-width: 96%; }
-    """
 
     def __init__(self, question: str, answers: Mapping[str, str]) -> None:
         super().__init__()
@@ -65,10 +62,6 @@ class TextScreen(ModalScreen[str | None]):
     """A question that is answered by typing."""
 
     BINDINGS = [Binding("escape", "leave", "cancel", id="ask.cancel")]
-    CSS = """
-    TextScreen .dialog { width: 64; max-width: 96%; }
-    TextScreen Input { background: $panel; }
-    """
 
     def __init__(self, question: str, value: str = "") -> None:
         super().__init__()
@@ -102,13 +95,6 @@ class FileScreen(ModalScreen[Path | None]):
         Binding("up", "move(-1)", "up", show=False, id="file.up", priority=True),
         Binding("tab", "take", "complete", id="file.complete", priority=True),
     ]
-    CSS = """
-    FileScreen { align: center top; }
-    FileScreen .dialog { width: 72; max-width: 96%; margin-top: 2; }
-    FileScreen Input { background: $panel; }
-    FileScreen ChoiceLines { margin-top: 1; }
-    FileScreen #file-hint { margin-top: 1; width: 1fr; color: $text-muted; }
-    """
     help_text = "Type a path, or choose a file with the arrows; tab takes it into the line, enter opens or saves."
 
     def __init__(self, question: str, value: str = "") -> None:

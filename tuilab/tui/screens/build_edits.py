@@ -60,6 +60,11 @@ class EditScreen(DraftScreen):
 
     def pick_layer(self, at: Location) -> None:
         """Let the user choose a layer that is put to a place."""
+        try:
+            self.session.draft.check_place(at[:-1])
+        except TuilabError as error:
+            self.lab.say(str(error), "warning")
+            return
         choices = [Choice(name, block.summary(), block.documentation()) for name, block in Layer.registry.items()]
         self.app.push_screen(PickScreen("Add a layer", choices), partial(self._add, at))
 
@@ -124,6 +129,7 @@ class EditScreen(DraftScreen):
         draft, index = self.session.draft, self.stack.index
         if index is None:
             return
+        index = draft.stack.written_row(index)
         location = draft.rows[index].location
         if not draft.rows[index].has_inside and len(location) > 2:
             location = location[:-2]
@@ -131,17 +137,24 @@ class EditScreen(DraftScreen):
         if row is not None and self.edit(lambda: counts.append(draft.ungroup(row))):
             self.choose_layers(location, counts[0])
 
-    def action_copy(self) -> None:
+    def _copy(self) -> int:
+        """Copy the chosen layers, and return how many these are."""
         draft, layers = self.session.draft, self.stack.chosen_layers
-        if layers:
+        if not layers:
+            return 0
+        try:
             self.clipboard = draft.copied(layers[0], layers[-1])
-            count = len(self.clipboard)
+        except TuilabError as error:
+            self.lab.say(str(error), "warning")
+            return 0
+        return len(self.clipboard)
+
+    def action_copy(self) -> None:
+        if count := self._copy():
             self.lab.say(f"{count} layer{'s' * (count > 1)} copied; v puts {'them' if count > 1 else 'it'} in")
 
     def action_cut(self) -> None:
-        layers = self.stack.chosen_layers
-        if layers:
-            self.clipboard = self.session.draft.copied(layers[0], layers[-1])
+        if self._copy():
             self.action_delete()
 
     def action_paste(self) -> None:

@@ -17,6 +17,7 @@ from textual.widget import Widget
 
 from tuilab.text import clean_text
 from tuilab.tui.widgets.key_bar import KeyBar
+from tuilab.tui.widgets.steady import colours_of
 
 if TYPE_CHECKING:
     from tuilab.tui.app import Lab
@@ -40,6 +41,10 @@ class LabScreen(Screen[None]):
 
     _styled_by: object = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._css_update_count = self.app._css_update_count  # the rules are read already, also those for this screen
+
     @property
     def lab(self) -> Lab:
         return cast("Lab", self.app)
@@ -57,13 +62,13 @@ class LabScreen(Screen[None]):
         raise NotImplementedError  # abstract
 
     def _on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Have styles looked up again only where the rules have changed: it takes longer than drawing the screen.
+        """Have styles looked up again only where the colours have changed: it takes longer than drawing the screen.
 
         Textual calls this before its own handler of that name.
         """
-        rules = self.app.stylesheet.rules
-        event.refresh_styles = rules is not self._styled_by
-        self._styled_by = rules
+        colours = colours_of(self.app)
+        event.refresh_styles = self._styled_by not in (None, colours)
+        self._styled_by = colours
 
     def in_vain(self) -> set[str]:
         """Return the actions whose keys would only say why they do nothing now; the command palette leaves them out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import suppress
 from queue import Empty
 from typing import ClassVar
 
@@ -168,12 +169,17 @@ class TrainScreen(LabScreen):
         self.zoom, self.last_steps = 0, None
         if run is None:
             return
-        self.follower = Follower(run, SECONDS_BETWEEN_FRAMES)
+        self.follower = Follower(run, SECONDS_BETWEEN_FRAMES, self._look_soon)
         self.follower.start()
         self.query_one("#watch-nothing").display = False
         self.query_one("#watch").display = True
         for chart in self.query(ChartPanel):
             chart.forget()
+
+    def _look_soon(self) -> None:
+        """Have the screen look, from another thread."""
+        with suppress(RuntimeError):  # the lab has been left meanwhile
+            self.call_later(self._look)
 
     def _hear(self, follower: Follower) -> None:
         while True:
