@@ -293,17 +293,19 @@ def our_layer(size: int, channels: int) -> Step:
 
     from tuilab.blocks.arrays import Clock, Stream
     from tuilab.blocks.layers.layer import Layer, Site
-    from tuilab.engine.kernels.numpy import NumpyKernels
+    from tuilab.engine.device import choose_device
 
+    ops = choose_device("cpu").ops
     layer, shape = Layer.choose(conv(channels, padding="same", activation="relu")), (size, size, channels)
     generator = np.random.default_rng(0)
+    ops.prepare(shape, exact=False)
     parameters = {parameter.name: parameter.shape for parameter in layer.parameters(shape)}
     x, dy, dx = (generator.standard_normal((LAYER_BATCH, *shape), "float32") for _ in range(3))
     values = {name: generator.standard_normal(shape, "float32") for name, shape in parameters.items()}
     gradients = {name: np.empty_like(value) for name, value in values.items()}
     bound = layer.bind(
         Site(
-            ops=NumpyKernels(),
+            ops=ops,
             dtype="float32",
             batch_size=LAYER_BATCH,
             input_shape=shape,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.kernels import Chosen
 from tuilab.blocks.arrays import Clock, Stream
 from tuilab.blocks.layers import Layer
 from tuilab.blocks.layers.layer import Site
@@ -36,12 +37,18 @@ class NanLoan(Loan):
         return lent
 
 
-class NanKernels(NumpyKernels):
+class NanScratch(NumpyKernels):
     xp = NanModule()
 
     def scratch(self, like: np.ndarray, dtype: Any = None, shape: Any = None) -> NanLoan:
         loan = super().scratch(like, dtype, shape)
         return NanLoan(self, loan.shape, loan.dtype)
+
+
+def nan_kernels() -> NumpyKernels:
+    """Return the kernels of this test, with such memory."""
+    made: NumpyKernels = type("NanKernels", (NanScratch, Chosen.make), {})()
+    return made
 
 
 class Bench:
@@ -57,7 +64,7 @@ class Bench:
         first: bool = False,
         seed: int = SEED,
     ) -> None:
-        self.ops = NanKernels()
+        self.ops = nan_kernels()
         self.clock = Clock()
         self.clock.epoch, self.clock.step = 1, 2
         parameters = layer.parameters(shape)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from tests.kernels import every_device, make_kernels
 from tuilab.blocks.activations import (
     Activation,
     Elu,
@@ -32,7 +33,9 @@ from tuilab.blocks.activations import (
     Step,
     Tanh,
 )
-from tuilab.engine.kernels.numpy import NumpyKernels
+from tuilab.blocks.arrays import Ops
+
+pytestmark = every_device
 
 
 @dataclass
@@ -201,9 +204,9 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.b
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-def poisoned_kernels() -> NumpyKernels:
+def poisoned_kernels() -> Ops:
     """Kernels whose scratch memory holds NaN, so that a read before a write shows."""
-    ops = NumpyKernels()
+    ops = make_kernels()
     with ops.scratch(np.empty(1 << 16)) as memory:
         memory.fill(np.nan)
     return ops
@@ -211,13 +214,13 @@ def poisoned_kernels() -> NumpyKernels:
 
 def run_forward(block: Activation, x: np.ndarray) -> np.ndarray:
     y = np.full_like(x, np.nan)
-    block.forward(poisoned_kernels(), x, y)
+    poisoned_kernels().activate(block, x, None, y)
     return y
 
 
 def run_backward(block: Activation, x: np.ndarray, y: np.ndarray, dy: np.ndarray) -> np.ndarray:
     dx = np.full_like(x, np.nan)
-    block.backward(poisoned_kernels(), x, y, dy, dx)
+    poisoned_kernels().activate_backward(block, x, y, dy, None, dx)
     return dx
 
 
@@ -285,10 +288,10 @@ def test_in_place_gives_the_same_bytes_and_touches_nothing_else(case: Case, dtyp
     assert np.array_equal(y, run_forward(case.block, x))
 
     over_x, over_dy = x.copy(), dy.copy()
-    case.block.forward(poisoned_kernels(), over_x, over_x)
+    poisoned_kernels().activate(case.block, over_x, None, over_x)
     assert over_x.tobytes() == y.tobytes()
     read_x = x if case.block.needs_input else over_x
-    case.block.backward(poisoned_kernels(), read_x, over_x, over_dy, over_dy)
+    poisoned_kernels().activate_backward(case.block, read_x, over_x, over_dy, None, over_dy)
     assert over_dy.tobytes() == dx.tobytes()
 
 
@@ -357,13 +360,13 @@ def test_the_two_forms_of_gelu_differ_by_less_than_they_say() -> None:
 
 @every_case
 def test_allocates_no_array(case: Case) -> None:
-    ops, x = NumpyKernels(), np.linspace(-3, 3, 1 << 18).reshape(512, 512)
+    ops, x = make_kernels(), np.linspace(-3, 3, 1 << 18).reshape(512, 512)
     y, dx = np.empty_like(x), np.empty_like(x)
     peak = 0
     for _ in range(2):
         tracemalloc.start()
-        case.block.forward(ops, x, y)
-        case.block.backward(ops, x, y, x, dx)
+        ops.activate(case.block, x, None, y)
+        ops.activate_backward(case.block, x, y, x, None, dx)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < x.nbytes / 10

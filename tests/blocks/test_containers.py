@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.engine.examples import make_data, make_experiment, make_info, make_network, train
+from tests.kernels import every_device
 from tuilab.blocks.arrays import HostArray
 from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.layers import Layer
@@ -16,6 +17,8 @@ from tuilab.engine.divergence import find_origin
 from tuilab.engine.network import Network
 from tuilab.errors import ExperimentError
 from tuilab.experiment.plan import plan, plan_layer
+
+pytestmark = every_device
 
 NUMBERS = DataInfo((2,), "regression", targets=2)
 

@@ -15,8 +15,11 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from tests.blocks.layer_bench import Bench
+from tests.kernels import every_device
 from tuilab.blocks.layers import Layer
 from tuilab.engine.kernels import convolution
+
+pytestmark = every_device
 
 FORWARD, BACKWARD = 1e-5, 1e-4
 """How far from Keras and PyTorch, relative to the largest number."""

@@ -12,10 +12,13 @@ from pydantic import ValidationError
 
 from tests.blocks.image_cases import IMAGE_CASES
 from tests.blocks.layer_bench import SEED, Bench, Case
+from tests.kernels import every_device
 from tuilab.blocks.arrays import Stream
 from tuilab.blocks.layers import Layer
 from tuilab.blocks.layers.containers import Container
 from tuilab.engine.kernels.numpy import NumpyKernels
+
+pytestmark = every_device
 
 
 def dense(activation: Callable[[Any, Any], Any]) -> Callable[[Any, Any, dict[str, Any]], Any]:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from tests.kernels import every_device, make_kernels
+from tuilab.blocks.arrays import Ops
 from tuilab.blocks.metrics import (
     F1,
     R2,
@@ -27,7 +29,8 @@ from tuilab.blocks.metrics import (
     Rmse,
     TopK,
 )
-from tuilab.engine.kernels.numpy import NumpyKernels
+
+pytestmark = every_device
 
 
 @dataclass
@@ -150,9 +153,9 @@ CASES = [
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.block!r} {case.outputs}")
 
 
-def poisoned_kernels() -> NumpyKernels:
+def poisoned_kernels() -> Ops:
     """Kernels whose scratch memory holds NaN, so that a read before a write shows."""
-    ops = NumpyKernels()
+    ops = make_kernels()
     with ops.scratch(np.empty(1 << 16)) as memory:
         memory.fill(np.nan)
     return ops
@@ -166,7 +169,7 @@ def state_of(
     size = batch or len(prediction)
     for start in range(0, len(prediction), size):
         stop = start + size
-        block.update(poisoned_kernels(), outputs, labels[start:stop], prediction[start:stop], state)
+        poisoned_kernels().add_to_metric(block, outputs, labels[start:stop], prediction[start:stop], state)
     return state
 
 
@@ -262,12 +265,12 @@ def test_outputs_that_are_not_numbers_stop_nothing(case: Case) -> None:
 
 @every_case
 def test_allocates_no_array_of_the_length_of_the_batch(case: Case) -> None:
-    ops, samples = NumpyKernels(), 160_000
+    ops, samples = make_kernels(), 160_000
     labels, prediction = (np.concatenate([few] * 1000) for few in random_samples(case, samples // 1000, "float32"))
     state, peak = np.zeros(case.block.state_size(case.outputs)), 0
     for _ in range(2):
         tracemalloc.start()
-        case.block.update(ops, case.outputs, labels, prediction, state)
+        ops.add_to_metric(case.block, case.outputs, labels, prediction, state)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < samples  # one byte a sample, less than the smallest array of the batch's length

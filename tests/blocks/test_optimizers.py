@@ -11,6 +11,8 @@ import pytest
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
+from tests.kernels import every_device, make_kernels
+from tuilab.blocks.arrays import Ops
 from tuilab.blocks.optimizers import (
     Adadelta,
     Adagrad,
@@ -23,7 +25,8 @@ from tuilab.blocks.optimizers import (
     Rmsprop,
     Sgd,
 )
-from tuilab.engine.kernels.numpy import NumpyKernels
+
+pytestmark = every_device
 
 RATE = 0.1
 TINY = 1e-30
@@ -146,9 +149,9 @@ def label(value: Any) -> str:
     return "-".join([value.optimizer.type_name(), *switches])
 
 
-def kernels_with_dirty_scratch(size: int) -> NumpyKernels:
+def kernels_with_dirty_scratch(size: int) -> Ops:
     """Kernels whose scratch memory is full of NaN, so that what is read before it is written shows."""
-    ops = NumpyKernels()
+    ops = make_kernels()
     with ops.scratch(np.empty(0), shape=(8 * size + 4096,)) as dirty:
         dirty.fill(np.nan)
     return ops
@@ -170,7 +173,7 @@ def run(
         coefficients: Sequence[Any] = optimizer.coefficients(RATE, step, memory)
         if on_device:
             coefficients = [np.array([number], dtype) for number in coefficients]
-        optimizer.update(ops, w, gradient.astype(dtype), list(slots.values()), coefficients)
+        ops.update(optimizer, w, gradient.astype(dtype), list(slots.values()), coefficients, kept=1)
     assert w.dtype == dtype
     return w, slots
 

@@ -140,6 +140,12 @@ def test_datasets_and_devices(tuilab: Tuilab) -> None:
     assert facts[0]["available"] is True
 
 
+def test_kernels_can_be_compiled_ahead(tuilab: Tuilab) -> None:
+    warmed = tuilab("devices", "--warm", "--json")
+    assert warmed.stderr == "compiling kernels; they are kept for the next time\n"
+    assert warmed.json[0]["available"] is True
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(tuilab: Tuilab, shell: str) -> None:
     words = "tuilab train mnist-"

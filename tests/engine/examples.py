@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.kernels import make_kernels
 from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.metric import Task
 from tuilab.blocks.samples import Data, Scaling, Split
 from tuilab.engine import trainer as trainer_module
 from tuilab.engine.device import Device
 from tuilab.engine.events import EpochDone, Event, StepsDone, TrainingDone
-from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.network import Network
 from tuilab.engine.trainer import Trainer
 from tuilab.experiment.document import Experiment
@@ -76,11 +76,11 @@ def mlp(**settings: Any) -> Experiment:
 def make_network(experiment: Experiment, info: DataInfo, batch_size: int = 8, ops: Any = None) -> Network:
     training = experiment.training
     planned = plan(experiment, info)
-    return Network(ops or NumpyKernels(), planned, training.loss, batch_size, training.dtype, experiment.seed)
+    return Network(ops or make_kernels(), planned, training.loss, batch_size, training.dtype, experiment.seed)
 
 
 def make_trainer(experiment: Experiment, data: Data, steps_between_reads: int = 1) -> Trainer:
-    return Trainer(experiment, data, Device("cpu", NumpyKernels(), steps_between_reads))
+    return Trainer(experiment, data, Device("cpu", make_kernels(), steps_between_reads))
 
 
 def train(experiment: Experiment, data: Data, **settings: Any) -> tuple[Trainer, list[Event]]:

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.kernels import every_device, make_kernels
 from tuilab.blocks.samples import Scaling, Split
 from tuilab.engine.batches import Batches
-from tuilab.engine.kernels.numpy import NumpyKernels
+
+pytestmark = every_device
 
 
 def make(
@@ -19,7 +21,7 @@ def make(
     targets = np.arange(len(features)) if targets is None else np.asarray(targets)
     shape = settings.get("shape", features.shape[1:])
     split = Split(features, targets)
-    return Batches(NumpyKernels(), split, scaling, shape, batch_size, settings.get("dtype", "float32"))
+    return Batches(make_kernels(), split, scaling, shape, batch_size, settings.get("dtype", "float32"))
 
 
 def scaling(offset: Any, scale: Any) -> Scaling:

@@ -93,12 +93,12 @@ def test_a_wrong_slope_is_found_in_the_layers_before_it(monkeypatch: pytest.Monk
 
 
 def test_a_forgotten_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    backward = NumpyKernels.linear_backward
+    backward = NumpyKernels.activate_backward
 
-    def forgetful(self: NumpyKernels, x: Any, kernel: Any, dy: Any, dx: Any, dkernel: Any, dbias: Any) -> None:
-        backward(self, x, kernel, dy, dx, dkernel, None)
+    def forgetful(self: NumpyKernels, activation: Any, x: Any, y: Any, dy: Any, dbias: Any, out: Any) -> None:
+        backward(self, activation, x, y, dy, None, out)
 
-    monkeypatch.setattr(NumpyKernels, "linear_backward", forgetful)
+    monkeypatch.setattr(NumpyKernels, "activate_backward", forgetful)
     assert {row.parameter for row in check_gradients(mlp(), make_data()) if not row.passed} == {"bias"}
 
 

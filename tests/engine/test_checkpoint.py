@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from tests.engine.examples import make_data, make_trainer, mlp
+from tests.kernels import every_device
 from tuilab.engine.checkpoint import Checkpoint, capture, restore
 from tuilab.engine.events import EpochDone, LayersSeen, StepsDone
 from tuilab.engine.trainer import Trainer
+
+pytestmark = every_device
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "adam"},

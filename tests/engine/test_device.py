@@ -82,3 +82,7 @@ def test_a_machine_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("builtins.open", missing)
     assert devices()[0].description
+
+
+def test_the_list_names_numba_where_it_is() -> None:
+    assert devices()[0].description.endswith("threads, NumPy and numba")

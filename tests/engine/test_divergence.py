@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from tests.engine.examples import make_data, make_experiment, make_network, make_trainer, mlp, train
+from tests.kernels import every_device
 from tuilab.blocks.samples import Data, Split
 from tuilab.engine.events import EpochDone, StepsDone, TrainingDone
 from tuilab.engine.trainer import Trainer
+
+pytestmark = every_device
 
 FAST = {"type": "sgd", "learning_rate": 1e39}
 

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from tests.engine.examples import make_data, make_experiment, make_info, make_network, make_split, mlp, train
+from tests.kernels import every_device, make_kernels
 from tuilab.blocks.losses import Loss
 from tuilab.blocks.metrics import Metric, Outputs
 from tuilab.blocks.samples import Scaling
 from tuilab.engine.batches import Batches
 from tuilab.engine.inference import predict
-from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.measures import Measures, evaluate
 from tuilab.engine.targets import TargetEncoder
+
+pytestmark = every_device
 
 LABELS = [2, 0, 1]
 ONE_HOT = [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
@@ -40,7 +42,7 @@ ONE_HOT = [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_targets(loss: str, outputs: Outputs, labels: list[Any], target: list[Any], dtype: str) -> None:
-    encoder = TargetEncoder(NumpyKernels(), Loss.choose(loss), outputs, 5, dtype)
+    encoder = TargetEncoder(make_kernels(), Loss.choose(loss), outputs, 5, dtype)
     given = np.array(labels) if np.ndim(labels) == 1 else np.array(labels, dtype)
     before = given.copy()
     for _ in range(2):
@@ -54,7 +56,7 @@ def test_targets(loss: str, outputs: Outputs, labels: list[Any], target: list[An
 def test_the_loss_of_an_epoch_is_the_mean_over_samples_not_over_batches() -> None:
     """Batches of 3 and 1 with mean losses 2 and 6: (3 · 2 + 6) / 4."""
     metric = Metric.choose("accuracy")
-    measures = Measures(NumpyKernels(), [metric], Outputs("categorical", 2))
+    measures = Measures(make_kernels(), [metric], Outputs("categorical", 2))
     right, wrong = [0.9, 0.1], [0.1, 0.9]
     assert math.isnan(measures.results()["loss"])
     for _ in range(2):  # the second time after start, as if nothing had been
@@ -68,13 +70,13 @@ def test_the_loss_of_an_epoch_is_the_mean_over_samples_not_over_batches() -> Non
 def test_every_metric_has_a_place_of_its_own() -> None:
     metrics = [Metric.choose(name) for name in ("f1", "accuracy", "precision", "auc", "perplexity", "recall")]
     outputs = Outputs("categorical", 3)
-    together = Measures(NumpyKernels(), metrics, outputs)
+    together = Measures(make_kernels(), metrics, outputs)
     generator = np.random.default_rng(2)
     labels, scores = generator.integers(0, 3, 40), generator.dirichlet([1, 1, 1], 40).astype("float32")
     loss = np.zeros(1, "float32")
     together.add(loss, labels, scores)
     for metric in metrics:
-        alone = Measures(NumpyKernels(), [metric], outputs)
+        alone = Measures(make_kernels(), [metric], outputs)
         alone.add(loss, labels, scores)
         assert together.results()[metric.label] == alone.results()[metric.label]
     assert list(together.results()) == ["loss", *(metric.label for metric in metrics)]
@@ -82,7 +84,7 @@ def test_every_metric_has_a_place_of_its_own() -> None:
 
 def test_small_losses_are_not_lost_beside_a_large_sum() -> None:
     """A sum in single precision that has reached 3.2e6 would take 3.25 or 3 for each 3.2."""
-    measures = Measures(NumpyKernels(), [], Outputs("binary", 1))
+    measures = Measures(make_kernels(), [], Outputs("binary", 1))
     mean = float(np.float32(0.1))
     measures.state[:2] = (32e6 * mean, 32e6)
     for _ in range(1000):

@@ -21,9 +21,12 @@ from tests.engine.examples import (
     mlp,
     train,
 )
+from tests.kernels import every_device
 from tuilab.blocks.layers import Layer
 from tuilab.blocks.metric import Task
 from tuilab.engine.network import Network
+
+pytestmark = every_device
 
 HIDDEN: dict[str, Any] = {"type": "dense", "units": 4, "activation": "tanh", "bias_initializer": "random_normal"}
 

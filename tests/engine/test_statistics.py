@@ -17,10 +17,13 @@ from tests.engine.examples import (
     mlp,
     train,
 )
+from tests.kernels import every_device
 from tuilab.blocks.datasets import DataInfo
 from tuilab.engine.events import LayersSeen
 from tuilab.engine.network import Network
 from tuilab.engine.statistics import LayerState, Statistics
+
+pytestmark = every_device
 
 
 def dense(kernel: list[list[float]], activation: str, **settings: Any) -> dict[str, Any]:

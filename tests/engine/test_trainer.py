@@ -23,6 +23,7 @@ from tests.engine.examples import (
     scripted,
     train,
 )
+from tests.kernels import every_device
 from tuilab.data.load import load
 from tuilab.engine import trainer as trainer_module
 from tuilab.engine.events import EpochDone, Event, LayersSeen, StepsDone, TrainingDone, TrainingStarted
@@ -31,6 +32,8 @@ from tuilab.engine.trainer import Trainer
 from tuilab.engine.updates import Updater
 from tuilab.experiment.document import Experiment
 from tuilab.experiment.load import load_experiment
+
+pytestmark = every_device
 
 
 def everything(**settings: Any) -> Experiment:

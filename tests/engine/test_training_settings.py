@@ -18,9 +18,12 @@ from tests.engine.examples import (
     train,
     weights_by_epoch,
 )
+from tests.kernels import every_device
 from tuilab.blocks.samples import Data, Split
 from tuilab.engine.events import LayersSeen, StepsDone, TrainingDone
 from tuilab.errors import ExperimentError
+
+pytestmark = every_device
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.kernels import every_device, make_kernels
 from tuilab.blocks.optimizers import Optimizer
-from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.updates import Updater
+
+pytestmark = every_device
 
 
 class Net:
@@ -25,7 +27,7 @@ class Net:
         self.values = np.array(weights, dtype)
         self.gradients = np.zeros_like(self.values)
         optimizer = Optimizer.choose({"type": "sgd", "learning_rate": 0.5, **settings})
-        ops = NumpyKernels()
+        ops = make_kernels()
         with ops.scratch(self.values, dtype="float64", shape=(4096,)) as dirty:
             dirty.fill(np.nan)
         self.updater = Updater(
@@ -223,7 +225,7 @@ def test_updates_allocate_no_arrays(settings: dict[str, Any]) -> None:
     size = 100_000
     values, gradients = np.ones(size, "float32"), np.ones(size, "float32")
     segments = [slice(0, 60_000), slice(60_032, size)]
-    updater = Updater(NumpyKernels(), Optimizer.choose(settings), values, gradients, segments, 100, chunk=16_384)
+    updater = Updater(make_kernels(), Optimizer.choose(settings), values, gradients, segments, 100, chunk=16_384)
     for _ in range(6):
         updater.apply()
     tracemalloc.start()
@@ -240,7 +242,7 @@ def test_nothing_to_train() -> None:
     values = np.empty(0)
     for clip in ("clipnorm", "global_clipnorm"):
         optimizer = Optimizer.choose({"type": "adam", clip: 1.0, "use_ema": True})
-        updater = Updater(NumpyKernels(), optimizer, values, values, [], total_steps=0)
+        updater = Updater(make_kernels(), optimizer, values, values, [], total_steps=0)
         assert updater.apply()
         updater.finish()
 

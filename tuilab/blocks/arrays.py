@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
     HostArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
+    from tuilab.blocks.activations import Activation
+    from tuilab.blocks.loss import Loss
+    from tuilab.blocks.metric import Metric, Outputs
+    from tuilab.blocks.optimizers import Optimizer
     from tuilab.blocks.window import Window
 else:
     Array = HostArray = Any
@@ -26,11 +31,22 @@ class Ops(Protocol):
     """The operations of one device. Blocks take every array function from `xp` and never import an array module.
 
     A block's maths writes into arrays that it is given (`out`) and allocates nothing: what it needs between it
-    borrows with `scratch`.
+    borrows with `scratch`. Operations that take a block do what its methods say, in fewer passes over memory where the
+    device has a kernel for it.
     """
 
     @property
     def xp(self) -> ArrayModule: ...
+
+    def prepare(self, sample: Shape, exact: bool) -> None:
+        """Get ready for a network whose input samples have this shape: settle how its work is shared among threads, and
+        whether convolutions are `exact`, products and sums alone."""
+        ...
+
+    @property
+    def compiles(self) -> bool:
+        """Whether arrays lie in the host's memory, and functions over them are compiled."""
+        ...
 
     def scratch(
         self, like: Array, dtype: str | None = None, shape: Shape | None = None
@@ -53,12 +69,94 @@ class Ops(Protocol):
         """Fill `out` with numbers in [0, 1) that depend on the stream and its clock alone (Philox 4×64)."""
         ...
 
+    def draw_mask(self, stream: Stream, rate: float, out: Array) -> None:
+        """out = 0 with probability `rate`, otherwise 1 / (1 − rate), from the numbers that `uniform` draws."""
+        ...
+
     def gather(self, source: Array, rows: Array, out: Array) -> None:
         """out[i] = source[rows[i]] along the first axis; both of one dtype, every row number within bounds."""
         ...
 
+    def load(self, source: Array, rows: Array, offset: Array | None, scale: Array | None, out: Array) -> None:
+        """out[i] = (source[rows[i]] − offset) · scale, of any dtype; offset and scale, of one number or of a sample's
+        shape, are left out where they are None."""
+        ...
+
     def to_host(self, array: Array) -> HostArray:
         """Return a copy of `array` in host memory."""
+        ...
+
+    def activate(self, activation: Activation, x: Array, bias: Array | None, out: Array) -> None:
+        """out = activation(x + bias); x, out: (…, units), bias: (units,). `x` is left as x + bias, or is `out`."""
+        ...
+
+    def activate_backward(
+        self, activation: Activation, x: Array, y: Array, dy: Array, dbias: Array | None, out: Array
+    ) -> None:
+        """Write dL/dx, and its sum over all axes but the last into `dbias`; y = activation(x), `out` may be `dy`."""
+        ...
+
+    def loss_from_logits(
+        self,
+        loss: Loss,
+        activation: Activation,
+        target: Array,
+        logits: Array,
+        prediction: Array,
+        out: Array,
+        gradient: Array,
+    ) -> None:
+        """Write prediction = activation(logits), each sample's loss into `out`, (batch,), and its gradient with respect
+        to the logits, (batch, units); `activation` is the one that the loss fuses with."""
+        ...
+
+    def add_to_metric(self, metric: Metric, outputs: Outputs, labels: Array, prediction: Array, state: Array) -> None:
+        """Add a batch to a metric's state (`Metric.update`)."""
+        ...
+
+    def update(
+        self,
+        optimizer: Optimizer,
+        w: Array,
+        g: Array,
+        slots: Sequence[Array],
+        coefficients: Sequence[float | Array],
+        kept: float,
+    ) -> None:
+        """Multiply the weights by `kept`, then change them and the slots for the gradient (`Optimizer.update`)."""
+        ...
+
+    def norms(self, x: Array, minus: Array | None, places: HostArray, out: Array) -> None:
+        """out[group] = the L2 norm of those stretches of x − minus that belong to the group, in double precision.
+
+        x, minus: flat; places: (stretches, 3), the group, beginning and end of each; out: (groups,) of float64."""
+        ...
+
+    def mean_and_deviation(self, x: Array, mean: Array, deviation: Array) -> None:
+        """Write the mean of all numbers and the root of their mean squared difference from it, in double precision."""
+        ...
+
+    def moments(self, x: Array, mean: Array, variance: Array) -> None:
+        """Write mean and variance over the first axis; x: (rows, units), mean, variance: (units,)."""
+        ...
+
+    def standardize(self, x: Array, mean: Array, scale: Array, shift: Array, out: Array) -> None:
+        """out = (x − mean) · scale + shift; x, out: (rows, units), the others: (units,)."""
+        ...
+
+    def standardize_sums(self, x: Array, mean: Array, dy: Array, total: Array, product: Array) -> None:
+        """total = Σ dy, product = Σ dy · (x − mean), over the rows; x, dy: (rows, units), the others: (units,)."""
+        ...
+
+    def standardize_backward(
+        self, x: Array, mean: Array, dy: Array, scale: Array, level: Array, slope: Array, out: Array
+    ) -> None:
+        """out = scale · (dy − level − (x − mean) · slope); x, dy, out: (rows, units), the others: (units,)."""
+        ...
+
+    def count_flat(self, activation: Activation, x: Array, y: Array, least: float, dead: Array, flat: Array) -> None:
+        """Write the share of units where the activation's slope is 0 for every sample, and that of the outputs where it
+        is below `least`; x, y: (…, units), dead, flat: one number of float64 each."""
         ...
 
     def linear(self, x: Array, kernel: Array, bias: Array | None, out: Array) -> None:

@@ -55,14 +55,10 @@ class Batches:
         self.labels: Array = xp.ascontiguousarray(xp.asarray(split.targets))
         if self.labels.ndim > 1:
             self.labels = self.labels.astype(dtype)
-        self.scaling = (
-            None if scaling is None else _scaling_arrays(ops, scaling, split.features.shape[1:], shape, dtype)
-        )
+        self.scaling = _scaling_arrays(ops, scaling, split.features.shape[1:], shape, dtype)
         self.order = xp.arange(self.samples)
         self.x: Array = xp.empty((batch_size, *shape), dtype=dtype)
         self.y: Array = xp.empty((batch_size, *self.labels.shape[1:]), dtype=self.labels.dtype)
-        stored = self.features.dtype == self.x.dtype
-        self.raw: Array = self.x if stored else xp.empty((batch_size, *shape), dtype=self.features.dtype)
 
     def __len__(self) -> int:
         return math.ceil(self.samples / self.batch_size)
@@ -81,27 +77,28 @@ class Batches:
 
         Of mixed samples the labels are those of the larger share, and `targets` holds the shares.
         """
-        xp = self.ops.xp
-        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        count = len(rows)
-        x, y, raw = self.x[:count], self.y[:count], self.raw[:count]
-        self.ops.gather(self.features, rows, out=raw)
-        self.ops.gather(self.labels, rows, out=y)
-        if raw.dtype != x.dtype:
-            xp.copyto(x, raw)
-        if self.scaling is not None:
-            offset, scale = self.scaling
-            if offset is not None:
-                xp.subtract(x, offset, out=x)
-            xp.multiply(x, scale, out=x)
+        count = min(self.batch_size, self.samples - index * self.batch_size)
+        x, y = self.x[:count], self.y[:count]
+        self.load(index * self.batch_size, x, y)
         if self.augmenter is not None:
             x, self.targets = self.augmenter.change(x, y)
             x = x.reshape(count, *self.shape)
         return x, y
 
+    def load(self, first: int, x: Array, y: Array) -> None:
+        """Write as many samples as there is room for, from the one that is `first` in this epoch's order on, and their
+        labels; not augmented."""
+        rows = self.order[first : first + len(y)]
+        self.ops.load(self.features, rows, *self.scaling, out=x)
+        self.ops.gather(self.labels, rows, out=y)
 
-def _scaling_arrays(ops: Ops, scaling: Scaling, stored: Shape, shape: Shape, dtype: str) -> tuple[Array | None, Array]:
+
+def _scaling_arrays(
+    ops: Ops, scaling: Scaling | None, stored: Shape, shape: Shape, dtype: str
+) -> tuple[Array | None, Array | None]:
     """Return offset (None where it is zero) and scale in the network's precision, laid out for one sample."""
+    if scaling is None:
+        return None, None
 
     def laid_out(values: HostArray) -> Array:
         array: Array = ops.xp.asarray(values, dtype=dtype)

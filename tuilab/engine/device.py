@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from tuilab.blocks.arrays import Ops
-from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.errors import DeviceError
 
 
@@ -34,14 +36,47 @@ class DeviceFacts:
 def choose_device(name: str = "auto") -> Device:
     """Return the device called `auto`, `cpu`, `gpu` or `gpu:1`; raises DeviceError where it cannot be had."""
     if name in ("auto", "cpu"):
-        return Device("cpu", NumpyKernels(), steps_between_reads=1)
+        return Device("cpu", cpu_kernels(), steps_between_reads=1)
     raise DeviceError(f"device '{name}': {gpu_facts().description}; use --device cpu")
+
+
+def cpu_kernels() -> Ops:
+    """Return the operations of the CPU: the fused ones, or the reference where numba is not to be had."""
+    try:
+        from tuilab.engine.kernels.numba import NumbaKernels
+    except ImportError:
+        from tuilab.engine.kernels.numpy import NumpyKernels
+
+        return NumpyKernels()
+    return NumbaKernels()
+
+
+def compile_kernels(dtype: str = "float32") -> Iterator[tuple[int, int]]:
+    """Compile what trainings of this precision need, for this and every later process; yield how much is done, of how
+    much."""
+    ops = cpu_kernels()
+    if ops.compiles:
+        from tuilab.engine.kernels import small_steps  # noqa: F401, imported to be compiled
+        from tuilab.engine.kernels.compiling import compile_all
+
+        yield from compile_all(dtype)
+
+
+def compilations(ops: Ops, report: Callable[[int], None]) -> AbstractContextManager[Any]:
+    """Let `report` hear whenever a kernel is compiled in the block, because this machine has never needed it: how many
+    it were with this one."""
+    if not ops.compiles:
+        return nullcontext()
+    from tuilab.engine.kernels.compiling import watched
+
+    return watched(report)
 
 
 def devices() -> list[DeviceFacts]:
     """Return what is known of every device, available or not."""
+    kernels = "NumPy and numba" if find_spec("numba") else "NumPy"
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return [DeviceFacts("cpu", True, f"{_processor()}, {threads} threads, NumPy"), gpu_facts()]
+    return [DeviceFacts("cpu", True, f"{_processor()}, {threads} threads, {kernels}"), gpu_facts()]
 
 
 def gpu_facts() -> DeviceFacts:

@@ -19,6 +19,8 @@ def find_overflow(network: Network) -> str:
 
     Gradients run from the last layer to the first, so the last such layer was the first to be spoilt.
     """
+    if all_finite(network.ops, network.arena.trainable_values):
+        return ""
     for entry in reversed(network.arena.entries):
         if entry.gradient is not None and not all_finite(network.ops, entry.value):
             return f"the last update made the parameters of {_place(network, entry.layer)} overflow"

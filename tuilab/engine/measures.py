@@ -37,7 +37,7 @@ class Measures:
             xp.add(self.state[:1], loss, out=self.state[:1])
         self.state[1] += rows
         for metric, place in zip(self.metrics, self.places, strict=True):
-            metric.update(self.ops, self.outputs, labels, predictions, self.state[place])
+            self.ops.add_to_metric(metric, self.outputs, labels, predictions, self.state[place])
 
     def results(self) -> dict[str, float]:
         """Return `loss` and every metric by its label."""

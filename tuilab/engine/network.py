@@ -27,6 +27,7 @@ class Network:
         self, ops: Ops, plan: Plan, loss: Loss, batch_size: int, dtype: str, seed: int, initial: bool = True
     ) -> None:
         xp = ops.xp
+        ops.prepare(plan.input_shape, plan.exact)
         self.ops = ops
         self.plan = plan
         self.loss = loss
@@ -132,11 +133,13 @@ class Network:
         xp, rows = self.ops.xp, x.shape[0]
         self.penalty[...] = 0
         y = self.chain.forward(x, training)
-        predictions, target, losses = self._activated(y), self.encoder.encode(labels), self.sample_losses[:rows]
+        target, losses, gradient = self.encoder.encode(labels), self.sample_losses[:rows], self.output_gradient[:rows]
         if self.output_activation is None:
-            self.loss.forward(self.ops, target, predictions, out=losses)
+            predictions = y
+            self.loss.forward(self.ops, target, y, out=losses)
         else:
-            self.loss.forward_logits(self.ops, target, y, predictions, out=losses)
+            predictions = self.predictions[:rows]
+            self.ops.loss_from_logits(self.loss, self.output_activation, target, y, predictions, losses, gradient)
         if weights is not None:
             xp.multiply(losses, weights, out=losses)
         for regularizer, value, _ in self.regularized:
@@ -154,8 +157,6 @@ class Network:
         gradient = self.output_gradient[:rows]
         if self.output_activation is None:
             self.loss.backward(self.ops, target, y, out=gradient)
-        else:
-            self.loss.backward_logits(self.ops, target, y, self.predictions[:rows], out=gradient)
         if weights is not None:
             xp.multiply(gradient, weights.reshape(-1, 1), out=gradient)
         xp.multiply(gradient, 1 / rows, out=gradient)

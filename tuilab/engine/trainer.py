@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from tuilab.blocks.arrays import Array, HostArray
 from tuilab.blocks.samples import Data, Split
@@ -30,7 +31,12 @@ from tuilab.errors import ExperimentError, Problem
 from tuilab.experiment.document import Experiment
 from tuilab.experiment.plan import plan
 
+if TYPE_CHECKING:
+    from tuilab.engine.small_network import SmallNetwork
+
 SECONDS_BETWEEN_EVENTS = 0.05
+MOST_STEPS = 64
+"""At once, of a small network: few enough that nobody who waits for their end notices."""
 
 
 class Trainer:
@@ -84,6 +90,12 @@ class Trainer:
         self.history: list[EpochDone] = []
         self.step_by_step = False
         """Tell of every step, so that whoever consumes the events can pause after each."""
+        self._small: SmallNetwork | None = None
+        """Does several steps at once, where the network is small."""
+        if ops.compiles:
+            from tuilab.engine.small_network import small_network
+
+            self._small = small_network(self)
         self._stop_reason = ""
         self._status: Status = "finished"
 
@@ -188,12 +200,15 @@ class Trainer:
         done = self.step - self.epoch * len(self.train)
         if not done:
             self.measures.start()
-        for index in range(done, len(self.train)):
+        while done < len(self.train) and not self._stop_reason:
             self.network.clock.epoch, self.network.clock.step = epoch, self.step
-            yield from self._run_step(epoch, *self.train.batch(index))
-            if self._stop_reason:
-                break
-        else:
+            if self._small is not None and self._run_ahead(self._small, done):
+                if self._due():
+                    yield self._steps_done(epoch)
+            else:
+                yield from self._run_step(epoch, done)
+            done = self.step - self.epoch * len(self.train)
+        if not self._stop_reason:
             self._check_overflow()
         if self._unread:
             self._read_losses()
@@ -230,7 +245,7 @@ class Trainer:
         self.history.append(epoch_done)
         yield epoch_done
 
-    def _run_step(self, epoch: int, x: Array, labels: Array) -> Iterator[Event]:
+    def _run_step(self, epoch: int, index: int) -> Iterator[Event]:
         last = (self.step + 1) % len(self.train) == 0
         self.statistics_due |= self.step % self.experiment.training.statistics_every == 0
         updates = self.updater.step
@@ -242,19 +257,44 @@ class Trainer:
         if drawn:
             watchers.append(self.distributions)
         with self.device.ops.quiet():
-            read = last or self.step_by_step
-            if not self.train_batch(x, labels, read, watchers, self.train.targets):
-                self._diverge(x)
-                return
+            losses = self._small.gradients(index) if self._small is not None and self._is_full(index) else []
+            if losses:
+                self._losses += losses
+                self._update(self.network.batch_size, watchers)
+            else:
+                x, labels = self.train.batch(index)
+                if not self.train_batch(x, labels, last or self.step_by_step, watchers, self.train.targets):
+                    self._diverge(x)
+                    return
             updated = self.updater.step > updates  # not while gradients of several batches are gathered
             states = self.statistics.after_update() if watchers and updated else ()
             distributions = self.distributions.after_update() if states and drawn else ()
         if states:
             self.statistics_due = False
             yield LayersSeen(epoch, self.step, states, distributions)
-        due = self.step_by_step or perf_counter() - self._told >= SECONDS_BETWEEN_EVENTS
-        if due and not last and not self._unread:
+        if self._due() and not last and not self._unread:
             yield self._steps_done(epoch)
+
+    def _run_ahead(self, small: SmallNetwork, index: int) -> bool:
+        """Do the steps on full batches from `index` on that nobody looks at; return whether there were any."""
+        every = self.experiment.training.statistics_every
+        if self.statistics_due or self.step % every == 0:
+            return False
+        full = self.train.samples // self.network.batch_size
+        count = min(every - self.step % every, full - index, 1 if self.step_by_step else MOST_STEPS)
+        losses = small.steps(index, count) if count > 0 else []
+        self._losses += losses
+        self.step += len(losses)
+        self.samples += len(losses) * self.network.batch_size
+        return bool(losses)
+
+    def _is_full(self, index: int) -> bool:
+        """Whether batch `index` has as many samples as any."""
+        return (index + 1) * self.network.batch_size <= self.train.samples
+
+    def _due(self) -> bool:
+        """Whether it is time to tell of the steps done."""
+        return self.step_by_step or perf_counter() - self._told >= SECONDS_BETWEEN_EVENTS
 
     def _steps_done(self, epoch: int) -> StepsDone:
         """Return everything since the last such event."""
@@ -320,13 +360,17 @@ class Trainer:
             return False
         self.measures.add(network.step_loss, labels, predictions)
         network.backward(weights)
+        self._update(len(labels), watchers)
+        return True
+
+    def _update(self, samples: int, watchers: Sequence[Statistics | Distributions]) -> None:
+        """End a step with the update, once its gradients are there."""
         for watcher in watchers:
             watcher.before_update()
         if self.updater.apply():
-            network.apply_constraints()
+            self.network.apply_constraints()
         self.step += 1
-        self.samples += len(labels)
-        return True
+        self.samples += samples
 
     def _read_loss(self, now: bool) -> bool:
         """Put the step's loss beside those not read yet; read them when there are enough, or `now`. Returns whether

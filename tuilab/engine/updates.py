@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tuilab.blocks.arrays import Array, Ops
+from tuilab.blocks.arrays import Array, HostArray, Ops
 from tuilab.blocks.optimizers import Optimizer
 
 CHUNK = 131_072
@@ -48,7 +48,7 @@ class Updater:
         """All arrays that a checkpoint needs beside the values, by name."""
 
         self._ops = ops
-        self._optimizer = optimizer
+        self.optimizer = optimizer
         self._values = values
         self._gradients = gradients
         self._gather_batches = optimizer.gradient_accumulation_steps or 1
@@ -71,30 +71,25 @@ class Updater:
         ]
         self._norm_limit: NormLimit | None = None
         if optimizer.clipnorm is not None:
-            self._norm_limit = NormLimit(ops, optimizer.clipnorm, [gradients[at] for at in segments], chunk)
+            self._norm_limit = NormLimit(ops, optimizer.clipnorm, gradients, segments, chunk)
         elif optimizer.global_clipnorm is not None:
-            self._norm_limit = NormLimit(ops, optimizer.global_clipnorm, [gradients], chunk)
+            self._norm_limit = NormLimit(ops, optimizer.global_clipnorm, gradients, [slice(0, gradients.size)], chunk)
 
     def apply(self) -> bool:
         """Take the gradients of one batch; return whether the weights were updated. An update uses the gradients up:
         what they hold afterwards has no meaning."""
         if not self._gather():
             return False
-        ops, xp, optimizer = self._ops, self._ops.xp, self._optimizer
+        ops, xp, optimizer = self._ops, self._ops.xp, self.optimizer
         if self._norm_limit is not None:
             self._norm_limit.apply()
-        rate = self.learning_rate = optimizer.learning_rate.rate(self.step, self._planned, self.memory)
-        self.step += 1
-        coefficients = optimizer.coefficients(rate, self.step, self.memory)
-        kept = 1 - rate * (optimizer.weight_decay or 0)
+        coefficients, kept = self.next_coefficients()
         share = 1 if self.step == 1 else 1 - optimizer.ema_momentum  # the average starts as the first weights
         overwrite = optimizer.ema_overwrite_frequency is not None and self.step % optimizer.ema_overwrite_frequency == 0
         for w, g, slots, average in self._chunks:
             if optimizer.clipvalue is not None:
                 xp.clip(g, -optimizer.clipvalue, optimizer.clipvalue, out=g)
-            if optimizer.weight_decay:
-                xp.multiply(w, kept, out=w)
-            optimizer.update(ops, w, g, slots, coefficients)
+            ops.update(optimizer, w, g, slots, coefficients, kept)
             if average is not None:
                 xp.subtract(w, average, out=g)
                 xp.multiply(g, share, out=g)
@@ -103,25 +98,33 @@ class Updater:
                     xp.copyto(w, average)
         return True
 
+    def next_coefficients(self) -> tuple[tuple[float, ...], float]:
+        """Return the optimizer's coefficients for the next update and the share of the weights that it keeps; from then
+        on that update counts as made."""
+        optimizer = self.optimizer
+        rate = self.learning_rate = optimizer.learning_rate.rate(self.step, self._planned, self.memory)
+        self.step += 1
+        return optimizer.coefficients(rate, self.step, self.memory), 1 - rate * (optimizer.weight_decay or 0)
+
     def change(self, optimizer: Optimizer, total_steps: int) -> None:
         """Go on with another schedule of the learning rate, or more or fewer steps in all."""
-        if optimizer.learning_rate != self._optimizer.learning_rate:
+        if optimizer.learning_rate != self.optimizer.learning_rate:
             self.forget_schedule()
-        self._optimizer = optimizer
+        self.optimizer = optimizer
         self._planned = max(total_steps // self._gather_batches, 1)
 
     def forget_schedule(self) -> None:
         """Let the schedule begin anew, as far as it remembers anything but the step."""
-        for name in self._optimizer.learning_rate.remembers:
+        for name in self.optimizer.learning_rate.remembers:
             self.memory.pop(name, None)
 
     def epoch_done(self, results: Mapping[str, float]) -> None:
         """Tell the schedule how the epoch went: `{"loss": …, "val_loss": …}`."""
-        self._optimizer.learning_rate.epoch_done(results, self.memory)
+        self.optimizer.learning_rate.epoch_done(results, self.memory)
 
     def finish(self) -> None:
         """End the training: with use_ema the weights become their average."""
-        if self._optimizer.use_ema and self.step:
+        if self.optimizer.use_ema and self.step:
             self._ops.xp.copyto(self._values, self.slots["average"])
 
     def state(self) -> dict[str, float]:
@@ -164,29 +167,36 @@ class NormLimit:
     g ← g · limit / max(‖g‖, limit); the norm in float64, because the squares of float32 leave its range beyond 1e19.
     """
 
-    def __init__(self, ops: Ops, limit: float, groups: Sequence[Array], chunk: int) -> None:
+    def __init__(self, ops: Ops, limit: float, gradients: Array, groups: Sequence[slice], chunk: int) -> None:
         self._ops = ops
         self._limit = limit
-        self._groups = [[group[at] for at in pieces(group.size, chunk)] for group in groups]
-        self._sums = ops.xp.empty(max(map(len, self._groups), default=0), dtype="float64")
-        self._norm = ops.xp.empty((), dtype="float64")
+        self._gradients = gradients
+        self._places = stretches([[group] for group in groups], chunk)
+        self._pieces = [(group, gradients[start:stop]) for group, start, stop in self._places.tolist()]
+        self._norms = ops.xp.empty(len(groups), dtype="float64")
 
     def apply(self) -> None:
-        xp, norm = self._ops.xp, self._norm
-        for group in self._groups:
-            sums = self._sums[: len(group)]
-            for index, piece in enumerate(group):
-                with self._ops.scratch(piece, dtype="float64") as wide:
-                    xp.copyto(wide, piece)
-                    xp.dot(wide, wide, out=sums[index : index + 1].reshape(()))
-            xp.sum(sums, out=norm)
-            xp.sqrt(norm, out=norm)
-            xp.maximum(norm, self._limit, out=norm)
-            xp.divide(self._limit, norm, out=norm)
-            for piece in group:
-                with self._ops.scratch(piece, shape=()) as scale:
-                    xp.copyto(scale, norm, casting="same_kind")
-                    xp.multiply(piece, scale, out=piece)
+        xp, norms = self._ops.xp, self._norms
+        self._ops.norms(self._gradients, None, self._places, out=norms)
+        xp.maximum(norms, self._limit, out=norms)
+        xp.divide(self._limit, norms, out=norms)
+        for group, piece in self._pieces:
+            with self._ops.scratch(piece, shape=(1,)) as scale:
+                xp.copyto(scale, norms[group : group + 1], casting="same_kind")
+                xp.multiply(piece, scale, out=piece)
+
+
+def stretches(groups: Sequence[Sequence[slice]], chunk: int) -> HostArray:
+    """Return the places of `Ops.norms`, (stretches, 3), for groups of slices, cut into `chunk` elements at most."""
+    import numpy as np
+
+    rows = [
+        (group, place.start + piece.start, place.start + piece.stop)
+        for group, places in enumerate(groups)
+        for place in places
+        for piece in pieces(place.stop - place.start, chunk)
+    ]
+    return np.array(rows, "int64").reshape(-1, 3)
 
 
 def pieces(size: int, chunk: int) -> Iterator[slice]:

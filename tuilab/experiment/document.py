@@ -113,6 +113,11 @@ class Training(BaseModel):
     )
     device: DeviceName = Field("auto", description="auto, cpu, gpu or gpu:1.")
     dtype: Literal["float32", "float64"] = Field("float32", description="Precision of all numbers.")
+    convolution: Literal["auto", "exact"] = Field(
+        "auto",
+        description="auto: 3 × 3 kernels by Winograd's transform where it is faster, with errors of about 1e-5; "
+        "exact: by products and sums alone.",
+    )
 
 
 class Experiment(BaseModel):

@@ -70,6 +70,8 @@ class Plan:
     """Whether the last activation is computed together with the loss."""
     augmentation: tuple[Augmentation, ...] = ()
     """What is done to samples of the data before they have the input shape."""
+    exact: bool = False
+    """Whether convolutions are products and sums alone, without a transform."""
 
     @cached_property
     def leaves(self) -> tuple[PlannedLayer, ...]:
@@ -107,7 +109,8 @@ def plan(experiment: Experiment, info: DataInfo, trainable: bool = True) -> Plan
     threshold = 0.0 if loss.targets == "signs" and not probabilities else 0.5
     outputs = Outputs(info.task, layers[-1].output_shape[0], threshold)
     augmentation = tuple(experiment.data.augmentation)
-    return Plan(input_shape(experiment, info), layers, outputs, fused, augmentation)
+    exact = experiment.training.convolution == "exact"
+    return Plan(input_shape(experiment, info), layers, outputs, fused, augmentation, exact)
 
 
 def _plan_layers(

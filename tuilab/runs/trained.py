@@ -6,8 +6,8 @@ from tuilab.blocks.arrays import HostArray
 from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.samples import Scaling, Split
 from tuilab.engine.batches import batches_for
+from tuilab.engine.device import cpu_kernels
 from tuilab.engine.inference import predict
-from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.measures import Measures, evaluate
 from tuilab.engine.network import Network
 from tuilab.errors import UsageError
@@ -32,7 +32,7 @@ class TrainedRun:
         except (KeyError, TypeError, ValueError):
             raise UsageError(f"{clean_text(str(run.path / 'data.json'))}: is damaged or not a file of a run") from None
         self.network = Network(
-            NumpyKernels(),
+            cpu_kernels(),
             plan(self.experiment, self.info),
             self.experiment.training.loss,
             self.experiment.data.batch_size,

@@ -15,7 +15,7 @@ from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.samples import Scaling
 from tuilab.blocks.schedules import Constant, Schedule
 from tuilab.engine.checkpoint import restore
-from tuilab.engine.device import devices
+from tuilab.engine.device import compilations, devices
 from tuilab.engine.events import EpochDone, LayersSeen, StepsDone, TrainingDone
 from tuilab.engine.trainer import Trainer
 from tuilab.errors import BusyError, DiskFullError, ExperimentError, UsageError
@@ -38,6 +38,8 @@ CHECKPOINT_SHARE = 0.01
 SECONDS_BETWEEN_LOOKS = 0.02
 """Into the folder of commands."""
 SECONDS_BETWEEN_HEARTBEATS = 1.0
+SECONDS_BETWEEN_COMPILING = 2.0
+"""From one message to the next."""
 SECONDS_BETWEEN_TRIES = 1.0
 """To write to a full disk."""
 FULL = "the disk is full, training goes on when there is space", "the disk was full"
@@ -69,7 +71,7 @@ class RecordedTraining:
         self.stop_after_epoch = False
         self.give_up = False
         """Do not wait for space on the disk any longer."""
-        self._next_look = 0.0
+        self._next_look = self._told_of_compiling = 0.0
         self._next_checkpoint = perf_counter() + SECONDS_BETWEEN_CHECKPOINTS
 
     def stop(self, reason: str) -> None:
@@ -84,6 +86,10 @@ class RecordedTraining:
         """
         for name, _ in self.inbox.take(most=None):
             self.recorder.answer(name, "an old command", False, "was sent when nobody trained this run")
+        with compilations(self.trainer.device.ops, self._compiling):
+            return self._train()
+
+    def _train(self) -> State:
         for event in self.trainer.run():
             self.recorder.record(event)
             if isinstance(event, TrainingDone):
@@ -100,6 +106,16 @@ class RecordedTraining:
             if isinstance(event, (StepsDone, EpochDone)):
                 self._wait_while_paused()
         raise AssertionError("a training ends with TrainingDone")
+
+    def _compiling(self, count: int) -> None:
+        """Say that the training waits for the compiler, now and then."""
+        now = perf_counter()
+        if count > 1 and now - self._told_of_compiling < SECONDS_BETWEEN_COMPILING:
+            return
+        self._told_of_compiling = now
+        said = f"{count - 1} compiled" if count > 1 else "once for this machine"
+        self.recorder.tell("state", f"compiling kernels: {said}")
+        self._write(self.recorder.write)
 
     def _epoch_done(self, event: EpochDone) -> None:
         every = self.trainer.experiment.training.checkpoint_every
@@ -287,9 +303,20 @@ def fingerprint(threads: int) -> dict[str, Any]:
     return {
         "tuilab": __version__,
         "NumPy": np.__version__,
+        "numba": _version("numba"),
         "processor": devices()[0].description.partition(",")[0],
         "number of threads": threads,
     }
+
+
+def _version(package: str) -> str:
+    """Return the version of a package that is loaded when it is needed; "none" where it is not installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 def write_facts(run: RunDirectory, info: DataInfo, scaling: Scaling | None) -> None:

@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuilab.engine.threads import count_threads, settle_threads
 from tuilab.errors import TuilabError, UsageError
 from tuilab.runs.directory import RunDirectory
 from tuilab.runs.lock import Lock
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {"finished": 0, "diverged": 3, "stopped": 4}
 INTERRUPTED = 4
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 NOTHING_RECORDED = {"series": {}, "looks": 0, "looks_level": 0}
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -163,7 +163,7 @@ class Worker:
         if self.recorder is None:
             with following(self.run) as reader:
                 status = reader.status()
-            owner, threads = lock.owner, int(os.environ[THREAD_VARIABLES[0]])
+            owner, threads = lock.owner, count_threads()
             changes = {"threads": threads, "host": owner.host, "pid": owner.pid, "state": "running", "reason": ""}
             self.recorder = Recorder(self.run.path, status.model_copy(update=changes))
         return self.recorder
@@ -185,17 +185,13 @@ class Worker:
             self.run.create_database(load_experiment(self.run.experiment_file).name)
 
     def _pin_threads(self) -> None:
-        """Settle how many threads the linear algebra uses, before it is loaded: the bits of its results depend on it.
+        """Settle how many threads are used, before the linear algebra is loaded: the bits of its results depend on it.
         A run keeps its number."""
         from tuilab.runs.reader import following
 
         with following(self.run) as reader:
             threads = reader.status().threads
-        if not threads:
-            wanted = [os.environ[name] for name in THREAD_VARIABLES if os.environ.get(name, "").isdecimal()]
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            threads = int(wanted[0]) if wanted else cores
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+        settle_threads(threads or count_threads())
 
     def _memory_needed(self) -> str:
         """Say how much memory this experiment takes, as far as that can be said."""

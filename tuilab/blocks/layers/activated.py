@@ -12,31 +12,42 @@ from tuilab.blocks.regularizers import Regularizer
 
 class BoundActivated(BoundLayer):
     """y = activation(z) on arrays; z and y share one buffer where the activation's backward allows it. Subclasses say
-    what z is."""
+    what z is, with or without the bias: one that is given here is added with the activation."""
 
-    def __init__(self, site: Site, shape: Shape, activation: Activation, regularizer: Regularizer | None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        shape: Shape,
+        activation: Activation,
+        regularizer: Regularizer | None,
+        bias: Array | None = None,
+        bias_gradient: Array | None = None,
+    ) -> None:
         self.site = site
         self.activation = activation
         self.regularizer = regularizer
+        self.added, self.added_gradient = bias, bias_gradient
         self.linear = isinstance(activation, Linear)
         self.output = site.empty(shape)
         self.before = site.empty(shape) if activation.needs_input else self.output
         self.x = self.z = self.y = self.output[:0]
 
     def compute(self, x: Array, z: Array) -> None:
-        """Write z for x: (batch, *input shape) → (batch, *output shape)."""
+        """Write z for x, without a bias that is added later: (batch, *input shape) → (batch, *output shape)."""
         raise NotImplementedError  # abstract
 
     def differentiate(self, dz: Array, dx: Array | None) -> None:
-        """Write the parameters' gradients, and dL/dx where it is wanted, for the input `self.x`. Leaves dz as it is."""
+        """Write the gradients of the other parameters, and dL/dx where it is wanted, for the input `self.x`. Leaves dz
+        as it is."""
         raise NotImplementedError  # abstract
 
     def forward(self, x: Array, training: bool) -> Array:
         rows = x.shape[0]
         self.x, self.z, self.y = x, self.before[:rows], self.output[:rows]
         self.compute(x, self.z)
+        if self.added is not None or not self.linear:
+            self.site.ops.activate(self.activation, self.z, self.added, out=self.y)
         if not self.linear:
-            self.activation.forward(self.site.ops, self.z, out=self.y)
             self.activity = Activity(self.activation, self.z, self.y)
         if self.regularizer is not None and training:
             self._add_activity_penalty(self.regularizer, rows)
@@ -60,8 +71,8 @@ class BoundActivated(BoundLayer):
                 ops.xp.multiply(dz, 1 / dy.shape[0], out=dz)
                 ops.xp.add(dz, dy, out=dz)
                 dy = dz
-            if not self.linear:
-                self.activation.backward(ops, self.z, self.y, dy, out=dz)
+            if self.added_gradient is not None or not self.linear:
+                ops.activate_backward(self.activation, self.z, self.y, dy, self.added_gradient, out=dz)
             self.differentiate(dz, dx)
         return dx
 

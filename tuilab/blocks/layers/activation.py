@@ -40,7 +40,7 @@ class BoundActivation(BoundLayer):
 
     def forward(self, x: Array, training: bool) -> Array:
         self.x, self.y = x, self.output[: x.shape[0]]
-        self.activation.forward(self.site.ops, x, out=self.y)
+        self.site.ops.activate(self.activation, x, None, out=self.y)
         self.activity = Activity(self.activation, self.x, self.y)
         return self.y
 
@@ -48,5 +48,5 @@ class BoundActivation(BoundLayer):
         if self.site.input_gradient is None:
             return None
         dx = self.site.input_gradient[: dy.shape[0]]
-        self.activation.backward(self.site.ops, self.x, self.y, dy, out=dx)
+        self.site.ops.activate_backward(self.activation, self.x, self.y, dy, None, out=dx)
         return dx

@@ -73,14 +73,14 @@ class BoundDense(BoundActivated):
 
     def __init__(self, layer: Dense, site: Site) -> None:
         shape = layer.output_shape(site.input_shape)
-        super().__init__(site, shape, layer.activation, layer.activity_regularizer)
+        bias, bias_gradient = site.values.get("bias"), site.gradients.get("bias")
+        super().__init__(site, shape, layer.activation, layer.activity_regularizer, bias, bias_gradient)
         self.inputs, self.units = site.input_shape[-1], layer.units
-        self.kernel, self.bias = site.values["kernel"], site.values.get("bias")
-        self.kernel_gradient, self.bias_gradient = site.gradients.get("kernel"), site.gradients.get("bias")
+        self.kernel, self.kernel_gradient = site.values["kernel"], site.gradients.get("kernel")
 
     def compute(self, x: Array, z: Array) -> None:
         rows, outputs = x.reshape(-1, self.inputs), z.reshape(-1, self.units)
-        self.site.ops.linear(rows, self.kernel, self.bias, out=outputs)
+        self.site.ops.linear(rows, self.kernel, None, out=outputs)
 
     def differentiate(self, dz: Array, dx: Array | None) -> None:
         self.site.ops.linear_backward(
@@ -89,5 +89,5 @@ class BoundDense(BoundActivated):
             dz.reshape(-1, self.units),
             None if dx is None else dx.reshape(-1, self.inputs),
             self.kernel_gradient,
-            self.bias_gradient,
+            None,
         )

@@ -14,9 +14,6 @@ from tuilab.blocks.initializers import Initializer, Ones, Zeros
 from tuilab.blocks.layers.layer import BoundLayer, Layer, Parameter, Site
 from tuilab.blocks.regularizers import Regularizer
 
-PORTION = 1 << 16
-"""Numbers that are worked on at once, about: what fits a cache beside a few times as many others."""
-
 
 class Normalization(Layer, abstract=True):
     """What normalizations share: gamma and beta over the last axis."""
@@ -112,18 +109,14 @@ class GroupNormalization(Normalization):
 
 
 class BoundBatchNormalization(BoundLayer):
-    """Batch normalization on arrays, which are worked on in flat portions that fit the cache.
-
-    A line is a row of an image with all its channels, or a vector: (width · units,). A portion is whole lines.
-    """
+    """Batch normalization on arrays; a row is a pixel with all its channels, or a vector."""
 
     def __init__(self, layer: BatchNormalization, site: Site) -> None:
         self.site = site
         self.epsilon, self.momentum = layer.epsilon, layer.momentum
         self.frozen = not layer.trainable
         """Whether mean and variance are constants, through which no gradient flows."""
-        self.units, self.line = site.input_shape[-1], math.prod(site.input_shape[-2:])
-        self.portion = min(max(1, PORTION // self.line) * self.line, site.batch_size * math.prod(site.input_shape))
+        self.units = site.input_shape[-1]
         self.gamma, self.beta = site.values.get("gamma"), site.values.get("beta")
         self.gamma_gradient, self.beta_gradient = site.gradients.get("gamma"), site.gradients.get("beta")
         self.moving_mean, self.moving_variance = site.values["moving_mean"], site.values["moving_variance"]
@@ -133,37 +126,23 @@ class BoundBatchNormalization(BoundLayer):
         self.x = self.output[:0]
 
     def forward(self, x: Array, training: bool) -> Array:
-        xp, y = self.site.ops.xp, self.output[: x.shape[0]]
-        self.x, flat = x.reshape(-1), y.reshape(-1)
+        ops, y = self.site.ops, self.output[: x.shape[0]]
+        self.x = x.reshape(-1, self.units)
         if training and not self.frozen:
             self.measure()
         else:
-            xp.copyto(self.mean, self.moving_mean)
+            ops.xp.copyto(self.mean, self.moving_mean)
             self.invert(self.moving_variance)
-        with self.tile(self.mean) as mean, self.tile(self.inverse, self.gamma) as scale, self.tile(self.beta) as shift:
-            for place, size in self.portions():
-                part = flat[place]
-                xp.subtract(self.x[place], mean[:size], out=part)
-                xp.multiply(part, scale[:size], out=part)
-                xp.add(part, shift[:size], out=part)
+        with self.scale() as scale, ops.scratch(self.mean) as shift:
+            ops.xp.copyto(shift, 0 if self.beta is None else self.beta)
+            ops.standardize(self.x, self.mean, scale, shift, out=y.reshape(-1, self.units))
         return y
 
     def measure(self) -> None:
-        """Take mean and variance of `x`, the variance from the differences: a difference of squares would lose what
-        large numbers have in common."""
-        ops, count = self.site.ops, self.x.size // self.units
-        xp = ops.xp
-        with self.sums(self.mean) as lines:
-            xp.sum(self.x.reshape(-1, self.line), axis=0, out=lines[0])
-        xp.divide(self.mean, count, out=self.mean)
-        with ops.scratch(self.mean) as variance, self.tile(self.mean) as mean, ops.scratch(mean) as square:
-            with self.sums(variance) as lines:
-                for place, size in self.portions():
-                    part = square[:size]
-                    xp.subtract(self.x[place], mean[:size], out=part)
-                    xp.multiply(part, part, out=part)
-                    self.add_lines(part, lines)
-            xp.divide(variance, count, out=variance)
+        """Take mean and variance of `x`, and let the moving ones follow."""
+        ops = self.site.ops
+        with ops.scratch(self.mean) as variance:
+            ops.moments(self.x, self.mean, variance)
             self.follow(self.moving_mean, self.mean)
             self.follow(self.moving_variance, variance)
             self.invert(variance)
@@ -181,98 +160,39 @@ class BoundBatchNormalization(BoundLayer):
         xp.sqrt(self.inverse, out=self.inverse)
         xp.divide(1, self.inverse, out=self.inverse)
 
+    @contextmanager
+    def scale(self) -> Iterator[Array]:
+        """Lend gamma · inverse."""
+        ops = self.site.ops
+        with ops.scratch(self.mean) as scale:
+            ops.xp.multiply(self.inverse, 1 if self.gamma is None else self.gamma, out=scale)
+            yield scale
+
     def backward(self, dy: Array) -> Array | None:
-        ops, place = self.site.ops, self.site.input_gradient
+        """dx = gamma · inverse · (dy − mean(dy) − (x − mean) · inverse² · mean(dy · (x − mean)));  where the layer is
+        frozen, both means are left out"""
+        ops, place, slopes = self.site.ops, self.site.input_gradient, dy.reshape(-1, self.units)
+        xp, count = ops.xp, len(slopes)
         dx = None if place is None else place[: dy.shape[0]]
-        with ops.scratch(self.mean) as total, ops.scratch(self.mean) as product:
-            if not self.frozen:
-                self.sum_up(dy.reshape(-1), total, product)
+        with ops.scratch(self.mean) as total, ops.scratch(self.mean) as product, self.scale() as scale:
+            if self.frozen:
+                total.fill(0)
+                product.fill(0)
+            else:
+                ops.standardize_sums(self.x, self.mean, slopes, total, product)
             if self.beta_gradient is not None:
-                ops.xp.copyto(self.beta_gradient, total)
+                xp.copyto(self.beta_gradient, total)
             if self.gamma_gradient is not None:
-                ops.xp.multiply(product, self.inverse, out=self.gamma_gradient)
-            if dx is not None and self.frozen:
-                self.to_input_of_constants(dy.reshape(-1), dx.reshape(-1))
-            elif dx is not None:
-                self.to_input(dy.reshape(-1), total, product, dx.reshape(-1))
+                xp.multiply(product, self.inverse, out=self.gamma_gradient)
+            if dx is not None:
+                xp.divide(total, count, out=total)
+                xp.multiply(product, self.inverse, out=product)
+                xp.multiply(product, self.inverse, out=product)
+                xp.divide(product, count, out=product)
+                ops.standardize_backward(
+                    self.x, self.mean, slopes, scale, total, product, out=dx.reshape(-1, self.units)
+                )
         return dx
-
-    def sum_up(self, dy: Array, total: Array, product: Array) -> None:
-        """Write the sums of dy and of dy · (x − mean) for every unit."""
-        ops = self.site.ops
-        with (
-            self.tile(self.mean) as mean,
-            ops.scratch(mean) as products,
-            self.sums(product) as product_lines,
-            self.sums(total) as dy_lines,
-        ):
-            for place, size in self.portions():
-                part = products[:size]
-                ops.xp.subtract(self.x[place], mean[:size], out=part)
-                ops.xp.multiply(part, dy[place], out=part)
-                self.add_lines(part, product_lines)
-                self.add_lines(dy[place], dy_lines)
-
-    def to_input(self, dy: Array, total: Array, product: Array, dx: Array) -> None:
-        """Write dL/dx; `total` and `product` are what `sum_up` wrote, and are changed:
-        dx = gamma · inverse · (dy − mean(dy) − (x − mean) · inverse² · mean(dy · (x − mean)))
-        """
-        xp, count = self.site.ops.xp, self.x.size // self.units
-        xp.divide(total, count, out=total)
-        xp.multiply(product, self.inverse, out=product)
-        xp.multiply(product, self.inverse, out=product)
-        xp.divide(product, count, out=product)
-        with (
-            self.tile(self.mean) as mean,
-            self.tile(product) as slope,
-            self.tile(total) as level,
-            self.tile(self.inverse, self.gamma) as scale,
-        ):
-            for place, size in self.portions():
-                part = dx[place]
-                xp.subtract(self.x[place], mean[:size], out=part)
-                xp.multiply(part, slope[:size], out=part)
-                xp.add(part, level[:size], out=part)
-                xp.subtract(dy[place], part, out=part)
-                xp.multiply(part, scale[:size], out=part)
-
-    def to_input_of_constants(self, dy: Array, dx: Array) -> None:
-        """Write dL/dx where mean and variance do not depend on x."""
-        with self.tile(self.inverse, self.gamma) as scale:
-            for place, size in self.portions():
-                self.site.ops.xp.multiply(dy[place], scale[:size], out=dx[place])
-
-    def portions(self) -> Iterator[tuple[slice, int]]:
-        """Split the batch: yield where each portion is, and how many numbers it has."""
-        for first in range(0, self.x.size, self.portion):
-            size = min(self.portion, self.x.size - first)
-            yield slice(first, first + size), size
-
-    @contextmanager
-    def tile(self, values: Array | None, factor: Array | None = None) -> Iterator[Array]:
-        """Lend a portion that holds one number for each unit again and again: values · factor, where there is one; 0
-        where there are no values."""
-        ops = self.site.ops
-        with ops.scratch(self.mean, shape=(self.portion // self.units, self.units)) as portion:
-            ops.xp.copyto(portion, 0 if values is None else values)
-            if factor is not None:
-                ops.xp.multiply(portion, factor, out=portion)
-            yield portion.reshape(-1)
-
-    @contextmanager
-    def sums(self, out: Array) -> Iterator[Array]:
-        """Lend two lines: the sum of what `add_lines` is given, and room beside it; then write the sum of each unit's
-        values. Adding up line by line first is faster where there are few units."""
-        ops = self.site.ops
-        with ops.scratch(out, shape=(2, self.line)) as lines:
-            lines.fill(0)
-            yield lines
-            ops.xp.sum(lines[0].reshape(-1, self.units), axis=0, out=out)
-
-    def add_lines(self, values: Array, lines: Array) -> None:
-        xp = self.site.ops.xp
-        xp.sum(values.reshape(-1, self.line), axis=0, out=lines[1])
-        xp.add(lines[0], lines[1], out=lines[0])
 
 
 class BoundGroupNormalization(BoundLayer):

@@ -109,11 +109,7 @@ class BoundDropout(BoundLayer):
             return x
         ops, rows = self.site.ops, x.shape[0]
         mask, y = self.mask[:rows], self.output[:rows]
-        ops.uniform(self.stream, out=mask)
-        with ops.scratch(mask, dtype="bool") as kept:
-            ops.xp.greater_equal(mask, self.rate, out=kept)
-            ops.xp.copyto(mask, kept)
-        ops.xp.multiply(mask, 1 / (1 - self.rate), out=mask)
+        ops.draw_mask(self.stream, self.rate, out=mask)
         ops.xp.multiply(x, mask, out=y)
         return y
 
