@@ -12,11 +12,10 @@ from pydantic import ValidationError
 
 from tests.blocks.image_cases import IMAGE_CASES
 from tests.blocks.layer_bench import SEED, Bench, Case
-from tests.kernels import every_device
+from tests.kernels import every_device, make_kernels
 from tuilab.blocks.arrays import Stream
 from tuilab.blocks.layers import Layer
 from tuilab.blocks.layers.containers import Container
-from tuilab.engine.kernels.numpy import NumpyKernels
 
 pytestmark = every_device
 
@@ -456,7 +455,7 @@ def test_the_function_of_an_output_can_be_left_to_the_loss(case: Case) -> None:
     whole, bare = case.bench(), Bench(layer.without_activation(), case.shape, values)
     logits = bare.bound.forward(x, training=True)
     y = np.empty_like(logits)
-    activation.forward(NumpyKernels(), logits, y)
+    make_kernels().activate(activation, logits, None, y)
     assert np.array_equal(y, whole.bound.forward(x, training=True))
 
 

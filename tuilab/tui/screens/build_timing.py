@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tuilab.blocks.arrays import HostArray
     from tuilab.blocks.datasets import DataInfo
     from tuilab.blocks.samples import Data
+    from tuilab.engine.trainer import Trainer
     from tuilab.experiment.document import Experiment
 
 SECONDS = 0.4
@@ -96,12 +97,14 @@ def main() -> None:
 
 
 def _timed(text: str, data_dir: str | None) -> dict[str, float | None]:
+    from statistics import median
     from time import perf_counter
 
     import psutil
 
     from tuilab.data.load import describe, load
     from tuilab.engine.device import choose_device
+    from tuilab.engine.events import EpochDone, StepsDone
     from tuilab.engine.trainer import Trainer
     from tuilab.errors import DataError
     from tuilab.experiment.load import make_experiment, parse
@@ -117,25 +120,36 @@ def _timed(text: str, data_dir: str | None) -> dict[str, float | None]:
     except DataError:  # not downloaded yet: how many samples there are is not known either
         data, known = _random(experiment, info), False
     trainer = Trainer(experiment, data, choose_device(experiment.training.device))
-    trainer.started = perf_counter()
-    steps = 0
+    began, first, epochs = 0.0, 0, []
+    for event in trainer.run():
+        if isinstance(event, EpochDone):
+            epochs.append(event.seconds)
+        if not began and isinstance(event, (StepsDone, EpochDone)):  # what is done once is done by now
+            began, first = perf_counter(), trainer.step
+        elif began and trainer.step > first and perf_counter() - began > SECONDS:
+            break
+    if not began:
+        raise SystemExit("it comes to no end of a step")
+    step = (perf_counter() - began) / max(trainer.step - first, 1)
+    if len(epochs) > 1:
+        return {"step": step, "epoch": median(epochs[1:]) if known else None}
+    return {"step": step, "epoch": step * len(trainer.train) + _validation_seconds(trainer) if known else None}
+
+
+def _validation_seconds(trainer: Trainer) -> float:
+    """Return how long a look at the validation part takes, about."""
+    from time import perf_counter
+
+    if trainer.validation is None:
+        return 0.0
+    began, batches = perf_counter(), 0
     with trainer.device.ops.quiet():
-        trainer.train_batch(*trainer.train.batch(0), read=True)
-        began = perf_counter()
-        while steps < 3 or perf_counter() - began < SECONDS:
-            trainer.train_batch(*trainer.train.batch(steps % len(trainer.train)), read=True)
-            steps += 1
-        step = (perf_counter() - began) / steps
-        validation, batches = 0.0, 0
-        if trainer.validation is not None:
-            began = perf_counter()
-            for x, labels in trainer.validation:
-                trainer.network.measure(x, labels)
-                batches += 1
-                if perf_counter() - began > SECONDS / 2:
-                    break
-            validation = (perf_counter() - began) / batches * len(trainer.validation)
-    return {"step": step, "epoch": step * len(trainer.train) + validation if known else None}
+        for x, labels in trainer.validation:
+            trainer.network.measure(x, labels)
+            batches += 1
+            if perf_counter() - began > SECONDS / 2:
+                break
+    return (perf_counter() - began) / batches * len(trainer.validation)
 
 
 def _random(experiment: Experiment, info: DataInfo) -> Data:
