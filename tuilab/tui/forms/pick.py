@@ -9,10 +9,10 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tuilab.text import clean_text
+from tuilab.tui.dialog import Dialog
 from tuilab.tui.forms.fields import Choice
 from tuilab.tui.forms.lines import Line, Lines, spread
 from tuilab.tui.forms.prose import flowing
@@ -47,7 +47,7 @@ class ChoiceLines(Lines):
         ]
 
 
-class PickScreen(ModalScreen[str | None]):
+class PickScreen(Dialog[str | None]):
     """Type to search, arrows to move, enter to choose, escape to leave everything as it is."""
 
     BINDINGS = [

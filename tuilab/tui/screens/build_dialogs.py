@@ -10,10 +10,10 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 
 from tuilab.text import clean_text
+from tuilab.tui.dialog import Dialog
 from tuilab.tui.forms.fields import Choice
 from tuilab.tui.forms.lines import Lines
 from tuilab.tui.forms.pick import ChoiceLines
@@ -22,7 +22,7 @@ MOST_FILES = 500
 FILES_SHOWN = 14
 
 
-class AskScreen(ModalScreen[str | None]):
+class AskScreen(Dialog[str | None]):
     """A question with a few answers; escape gives none of them."""
 
     BINDINGS = [
@@ -58,7 +58,7 @@ class AskScreen(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-class TextScreen(ModalScreen[str | None]):
+class TextScreen(Dialog[str | None]):
     """A question that is answered by typing."""
 
     BINDINGS = [Binding("escape", "leave", "cancel", id="ask.cancel")]
@@ -86,7 +86,7 @@ class FileLines(ChoiceLines):
     active = False
 
 
-class FileScreen(ModalScreen[Path | None]):
+class FileScreen(Dialog[Path | None]):
     """Asks for an experiment file: typed, or one of those that lie in the folder that is typed."""
 
     BINDINGS = [

@@ -7,15 +7,16 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widgets import Static
 
+from tuilab.tui.dialog import Dialog
 from tuilab.tui.forms.prose import flowing
 
 NOTHING = "Move the focus with tab; ? explains what has it."
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """Explains the widget that has the focus, and lists the keys of the screen below, as the settings name them."""
 
     BINDINGS = [

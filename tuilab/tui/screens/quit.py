@@ -9,13 +9,13 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Label, OptionList
 from textual.widgets.option_list import Option
 
 from tuilab.errors import TuilabError
 from tuilab.runs.commands import Command, send
 from tuilab.runs.reader import Overview, try_overview
+from tuilab.tui.dialog import Dialog
 
 if TYPE_CHECKING:
     from tuilab.tui.app import Lab
@@ -45,7 +45,7 @@ class Question:
     choices: dict[Choice, str]
 
 
-class QuitScreen(ModalScreen[str | None]):
+class QuitScreen(Dialog[str | None]):
     """Asks what must be decided, and ends with a paragraph for the scrollback, or None to stay."""
 
     BINDINGS = [Binding("escape", "stay", "stay", id="quit.stay")]

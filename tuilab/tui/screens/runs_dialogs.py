@@ -9,17 +9,17 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from tuilab.text import clean_text
+from tuilab.tui.dialog import Dialog
 
 Check = Callable[[str], str]
 """Returns what is wrong with a text, or nothing."""
 
 
-class AskScreen(ModalScreen[str | None]):
+class AskScreen(Dialog[str | None]):
     """Asks for a line of text; ends with it, or with None where the user does not want to."""
 
     DEFAULT_CSS = """
@@ -52,7 +52,7 @@ class AskScreen(ModalScreen[str | None]):
             self.dismiss(event.value)
 
 
-class ConfirmScreen(ModalScreen[bool]):
+class ConfirmScreen(Dialog[bool]):
     """Asks whether something shall be done that cannot be undone."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -11,7 +11,6 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Label
 
 from tuilab.engine.distributions import Distribution
@@ -19,6 +18,7 @@ from tuilab.errors import TuilabError
 from tuilab.runs.directory import RunDirectory
 from tuilab.runs.reader import following
 from tuilab.text import clean_text
+from tuilab.tui.dialog import Dialog
 from tuilab.tui.run_health import judge
 from tuilab.tui.run_view import Snapshot
 from tuilab.tui.run_words import EXPLANATIONS
@@ -41,7 +41,7 @@ DASHES: tuple[Dash, ...] = ("solid", "dashed")
 SECONDS_BETWEEN_DISTRIBUTIONS = 1.0
 
 
-class LayerScreen(ModalScreen[None]):
+class LayerScreen(Dialog[None]):
     """The layer with the cursor; up and down go to the one before and after."""
 
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-normal")]
