@@ -17,14 +17,17 @@ from tuilab.errors import DataError, ExperimentError, Problem, StorageError, Tui
 from tuilab.experiment import edits, recovery
 from tuilab.experiment.changes import changed
 from tuilab.experiment.document import DataSettings, Experiment
-from tuilab.experiment.guard import MOST_BYTES, absurdity, read_guarded
+from tuilab.experiment.guard import absurdity, read_guarded
+from tuilab.experiment.history import History
 from tuilab.experiment.load import find_experiment, parse, start_paths_from
 from tuilab.experiment.nesting import (
     Change,
     contents_of,
+    depth,
     is_layer_list,
     layer_part,
     layer_sections,
+    leaves,
     lists_of,
     plain,
     reheaded,
@@ -32,7 +35,7 @@ from tuilab.experiment.nesting import (
     with_group,
     with_layers_apart,
     with_moved,
-    with_setting,
+    with_pasted,
     within,
 )
 from tuilab.experiment.problems import Location
@@ -48,7 +51,6 @@ from tuilab.experiment.sections import (
     layers_of,
     split,
     value_at,
-    with_inserted,
 )
 from tuilab.experiment.stack import LayerRow, Stack, Totals, data_settings, stack_of
 from tuilab.text import clean_text
@@ -81,7 +83,7 @@ def describe_named(settings: DataSettings) -> DataInfo | None:
     return settings.dataset.info() if settings.dataset is not None else None
 
 
-class Draft:
+class Draft(History):
     """An experiment file in the hand of an editor.
 
     An edit gives new sections of text, the ones that it does not touch are the same objects; undoing goes back to the
@@ -89,12 +91,10 @@ class Draft:
     """
 
     def __init__(self, text: str, path: Path | None = None) -> None:
-        parse(text)
+        super().__init__(text)
         self.path = path
         """Where it is saved; None where it has no file yet."""
         self.describe: Describe = describe_named
-        self._history: list[Sections] = [split(text)]
-        self._at = 0
         self._saved = text
         self._read = text
         """What the file at `path` held when it was last read or written."""
@@ -126,20 +126,6 @@ class Draft:
         return cls(NEW)
 
     # What it is now
-
-    @property
-    def sections(self) -> Sections:
-        return self._history[self._at]
-
-    @cached_property
-    def text(self) -> str:
-        """The file as it would be saved."""
-        return joined(self.sections)
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """The values that are written."""
-        return parse(self.text)
 
     @cached_property
     def stack(self) -> Stack:
@@ -190,6 +176,10 @@ class Draft:
         """Check anew: what is known of the data has changed."""
         self.__dict__.pop("stack", None)
 
+    def _go(self, at: int) -> None:
+        super()._go(at)
+        self.look_again()
+
     def _stack(self) -> Stack:
         document = dict(self.document)
         if isinstance(document.get("data"), dict):
@@ -203,55 +193,6 @@ class Draft:
             except DataError as error:
                 problems = [Problem("data.dataset" if settings.path is None else "data.path", str(error))]
         return stack_of(document, info, problems)
-
-    # Undo
-
-    @property
-    def can_undo(self) -> bool:
-        return self._at > 0
-
-    @property
-    def can_redo(self) -> bool:
-        return self._at < len(self._history) - 1
-
-    def undo(self) -> None:
-        """Take the last edit back; does nothing where there is none."""
-        self._go(max(self._at - 1, 0))
-
-    def redo(self) -> None:
-        """Do again what was taken back last."""
-        self._go(min(self._at + 1, len(self._history) - 1))
-
-    def reset(self) -> None:
-        """Go back to what was opened, as one more edit."""
-        self._change(self._history[0])
-
-    def _go(self, at: int) -> None:
-        self._at = at
-        for name in ("text", "document", "stack"):
-            self.__dict__.pop(name, None)
-
-    def _change(self, sections: Sections) -> None:
-        """Make `sections` what the draft is now."""
-        text = joined(sections)
-        if text == self.text:
-            return
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:
-            raise UsageError("that holds characters that no file can hold") from None
-        if size > MOST_BYTES:
-            raise UsageError(f"the experiment would be larger than {MOST_BYTES // 1024} KiB")
-        if problem := absurdity(text):
-            raise UsageError(str(problem))
-        try:
-            document = parse(text)
-        except ExperimentError as error:
-            raise UsageError(str(error)) from None
-        del self._history[self._at + 1 :]
-        self._history.append(sections)
-        self._go(self._at + 1)
-        self.__dict__.update(text=text, document=document)
 
     # Edits of values
 
@@ -367,10 +308,10 @@ class Draft:
         """Put layers where `add` puts one; those whose name is taken lose it."""
         *where, index = ("layers", at) if isinstance(at, int) else at
         new = [Section(LAYERS, text) for text in texts]
-        if sum(not row.has_inside for row in self.rows) + sum(_leaves(one.table) for one in new) > MOST_LAYERS:
+        if sum(not row.has_inside for row in self.rows) + sum(leaves(one.table) for one in new) > MOST_LAYERS:
             raise UsageError(f"a network has at most {MOST_LAYERS} layers")
         self._check_depth(where, [section.table for section in new])
-        self._within(tuple(where), lambda sections, header: _with_pasted(sections, header, int(index), new))
+        self._within(tuple(where), lambda sections, header: with_pasted(sections, header, int(index), new))
 
     def duplicate(self, first: int, last: int | None = None) -> None:
         """Put a copy of layers behind them."""
@@ -414,7 +355,7 @@ class Draft:
         def spread(sections: Sections, header: Header) -> Sections:
             inside = made or list(contents_of(sections, header, indices[0], "layers"))
             rest = with_gone(sections, header, indices)
-            return _with_pasted(rest, header, indices[0], inside * times)
+            return with_pasted(rest, header, indices[0], inside * times)
 
         self._within(where, spread)
         return count * times
@@ -448,7 +389,7 @@ class Draft:
         return len(layers) if isinstance(layers, list) else 0
 
     def _check_depth(self, where: Sequence[int | str], tables: Sequence[dict[str, Any]]) -> None:
-        if len(where) // 2 + max(map(_depth, tables), default=0) > MOST_DEPTH:
+        if len(where) // 2 + max(map(depth, tables), default=0) > MOST_DEPTH:
             raise UsageError(f"layers are inside one another at most {MOST_DEPTH} deep")
 
     # On disk
@@ -528,32 +469,3 @@ def _writing() -> Iterator[None]:
         yield
     except (tomlkit.exceptions.TOMLKitError, ValueError, TypeError, LookupError) as error:
         raise UsageError(f"that cannot be written into the file: {clean_text(str(error))}") from None
-
-
-def _with_pasted(sections: Sections, header: Header, index: int, new: Sequence[Section]) -> Sections:
-    """Return the sections with layers put before the layer with this index; those whose name is taken lose it."""
-    places = layers_of(sections, header)
-    names = (sections[place].table.get("name") for place in places)
-    taken = {name for name in names if isinstance(name, str)}
-    pasted = []
-    for section in new:
-        name = section.table.get("name")
-        if isinstance(name, str) and name in taken:
-            (section,) = with_setting((section,), section.header, 0, ("name",), {})
-        if isinstance(name, str):
-            taken.add(name)
-        pasted.append(reheaded(section, header))
-    return with_inserted(sections, max(0, min(index, len(places))), pasted, header)
-
-
-def _inner(table: dict[str, Any]) -> list[dict[str, Any]]:
-    held = (table[name] for name in lists_of() if isinstance(table.get(name), list))
-    return [layer for layers in held for layer in plain(layers)]
-
-
-def _leaves(table: dict[str, Any]) -> int:
-    return sum(map(_leaves, _inner(table))) or 1
-
-
-def _depth(table: dict[str, Any]) -> int:
-    return 1 + max(map(_depth, _inner(table)), default=0)

@@ -236,3 +236,34 @@ def contents_of(sections: Sections, header: Header, index: int, name: str) -> li
     head, *others = _opened(sections[layers_of(sections, header)[index]], name)
     inside = [reheaded(part, header) for part in others if part.header == (*header, name)]
     return _commented("".join(f"{line}\n" for line in comments_of(head.text)), inside)
+
+
+def with_pasted(sections: Sections, header: Header, index: int, new: Sequence[Section]) -> Sections:
+    """Return the sections with layers put before the layer with this index; those whose name is taken lose it."""
+    places = layers_of(sections, header)
+    names = (sections[place].table.get("name") for place in places)
+    taken = {name for name in names if isinstance(name, str)}
+    pasted = []
+    for section in new:
+        name = section.table.get("name")
+        if isinstance(name, str) and name in taken:
+            (section,) = with_setting((section,), section.header, 0, ("name",), {})
+        if isinstance(name, str):
+            taken.add(name)
+        pasted.append(reheaded(section, header))
+    return with_inserted(sections, max(0, min(index, len(places))), pasted, header)
+
+
+def _inner(table: dict[str, Any]) -> list[dict[str, Any]]:
+    held = (table[name] for name in lists_of() if isinstance(table.get(name), list))
+    return [layer for layers in held for layer in plain(layers)]
+
+
+def leaves(table: dict[str, Any]) -> int:
+    """Return how many layers without layers inside there are in one, itself where it has none."""
+    return sum(map(leaves, _inner(table))) or 1
+
+
+def depth(table: dict[str, Any]) -> int:
+    """Return how deep layers are inside one another, 1 for a layer that has none inside."""
+    return 1 + max(map(depth, _inner(table)), default=0)
