@@ -313,7 +313,6 @@ def test_a_signal_ends_the_lab_and_not_the_training(long: Window, tmp_path: Path
 def test_a_lab_is_suspended_and_comes_back(tmp_path: Path) -> None:
     lab = f"{sys.executable} -m tuilab"
     with Window.opened(tmp_path, program=("sh", "-i"), PS1="ready> ", ENV="") as window:
-        window.picture.shared = True
         window.until_shown("ready>")
         window.press(f"{lab}\r")
         window.until_shown("dense", "Layers")

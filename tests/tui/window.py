@@ -49,8 +49,6 @@ class Picture:
         self.styles = [[""] * columns for _ in range(rows)]
         """The parameters of the last style code, for each cell."""
         self.within_frame = False
-        self.shared = False
-        """Whether a shell writes here, too, whose codes are not the lab's."""
         self.asked: list[str] = []
         """Questions about the terminal, which it may answer."""
         self._style = ""
@@ -64,9 +62,6 @@ class Picture:
         self._left = ""
         while at < len(text):
             token = TOKEN.match(text, at)
-            if token is None and self.shared and not UNFINISHED.fullmatch(text, at):
-                at += 1
-                continue
             if token is None:
                 assert UNFINISHED.fullmatch(text, at), f"the lab sent {text[at : at + 40]!r} after {text[:at][-80:]!r}"
                 self._left = text[at:]

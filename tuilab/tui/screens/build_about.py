@@ -80,7 +80,7 @@ class About(Vertical):
         event.stop()
         from tuilab.tui.screens.build_curve import CurveChart
 
-        if event.activation is not self._activation:
+        if event.activation is not self._activation or not self.is_attached:  # the lab may be closing
             return
         self.set_class(event.curve is not None, "with-curve")
         if event.curve is not None:
