@@ -13,6 +13,8 @@ from tuilab.blocks.arrays import Shape
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = Literal["valid", "same"]
+Numbers: TypeAlias = tuple[int, int, int, int, int, int, int, int]
+"""A window for a kernel: size, strides, dilation and what is before, each of height and width."""
 
 LARGEST = 10_000
 """Of any size in a layer's settings."""
@@ -59,6 +61,10 @@ class Window:
     def span(self) -> Pair:
         """How many pixels of the image a window covers, with those between its positions."""
         return (self.size[0] - 1) * self.dilation[0] + 1, (self.size[1] - 1) * self.dilation[1] + 1
+
+    @property
+    def numbers(self) -> Numbers:
+        return (*self.size, *self.strides, *self.dilation, *self.before)
 
 
 def slide(

@@ -20,7 +20,7 @@ PATCH_BYTES = 1 << 22
 
 def forward(ops: Ops, x: Array, kernel: Array, bias: Array | None, window: Window, out: Array) -> None:
     """`Ops.conv2d`."""
-    if _is_pointwise(x, kernel, window):
+    if is_pointwise(x, kernel, window):
         ops.linear(_rows(x), _matrix(kernel), bias, out=_rows(out))
     elif kernel.shape[2] == 1 and x.shape[3] > 1:
         _depthwise(ops, x, kernel, bias, window, out)
@@ -49,7 +49,7 @@ def backward(
     """`Ops.conv2d_backward`."""
     if dbias is not None:
         _sum_of_pixels(ops, dy, dbias)
-    if _is_pointwise(x, kernel, window):
+    if is_pointwise(x, kernel, window):
         ops.linear_backward(
             _rows(x),
             _matrix(kernel),
@@ -68,7 +68,8 @@ def backward(
                 _to_image(ops, kernel[..., filters], dy[..., filters], window, dx[..., channels])
 
 
-def _is_pointwise(x: Array, kernel: Array, window: Window) -> bool:
+def is_pointwise(x: Array, kernel: Array, window: Window) -> bool:
+    """Whether a convolution is `Ops.linear` of every pixel."""
     return kernel.shape[:3] == (1, 1, x.shape[3]) and window.strides == (1, 1) and window.before == (0, 0)
 
 

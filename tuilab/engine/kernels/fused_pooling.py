@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tuilab.blocks.arrays import Array
+from tuilab.blocks.window import Numbers
 from tuilab.engine.kernels.compiling import apart, kernel
 from tuilab.engine.kernels.rows import add_row, copy_row
 
@@ -23,7 +24,7 @@ def _added_where(chosen: Array, position: int, slopes: Array, to: Array) -> None
         to[c] += slopes[c] if chosen[c] == number else zero
 
 
-PLACES = "int64, int64, int64, int64, int64, int64, int64, int64, int64, int64"
+PLACES = "int64, int64, UniTuple(int64, 8)"
 """Some images, and the window."""
 
 
@@ -32,20 +33,14 @@ def maximum(
     x: Array,
     first: int,
     last: int,
-    size_y: int,
-    size_x: int,
-    stride_y: int,
-    stride_x: int,
-    dilation_y: int,
-    dilation_x: int,
-    above: int,
-    before: int,
+    window: Numbers,
     out: Array,
     winner: Array,
     chosen: Array,
 ) -> None:
     """`Ops.max_pool2d` for some images; winner: room, (channels,), of numbers as wide as those beside which they are
     found, which is what makes it fast."""
+    size_y, size_x, stride_y, stride_x, dilation_y, dilation_x, above, before = window
     _, height, width, _ = x.shape
     for b in range(first, last):
         for line in range(out.shape[1]):
@@ -68,17 +63,11 @@ def maximum_backward(
     dy: Array,
     first: int,
     last: int,
-    size_y: int,
-    size_x: int,
-    stride_y: int,
-    stride_x: int,
-    dilation_y: int,
-    dilation_x: int,
-    above: int,
-    before: int,
+    window: Numbers,
     dx: Array,
 ) -> None:
     """`Ops.max_pool2d_backward` for some images."""
+    size_y, size_x, stride_y, stride_x, dilation_y, dilation_x, above, before = window
     _, height, width, _ = dx.shape
     for b in range(first, last):
         dx[b] = 0
@@ -97,17 +86,11 @@ def total(
     x: Array,
     first: int,
     last: int,
-    size_y: int,
-    size_x: int,
-    stride_y: int,
-    stride_x: int,
-    dilation_y: int,
-    dilation_x: int,
-    above: int,
-    before: int,
+    window: Numbers,
     out: Array,
 ) -> None:
     """`Ops.sum_pool2d` for some images."""
+    size_y, size_x, stride_y, stride_x, dilation_y, dilation_x, above, before = window
     _, height, width, _ = x.shape
     for b in range(first, last):
         for line in range(out.shape[1]):
@@ -126,17 +109,11 @@ def total_backward(
     dy: Array,
     first: int,
     last: int,
-    size_y: int,
-    size_x: int,
-    stride_y: int,
-    stride_x: int,
-    dilation_y: int,
-    dilation_x: int,
-    above: int,
-    before: int,
+    window: Numbers,
     dx: Array,
 ) -> None:
     """`Ops.sum_pool2d_backward` for some images."""
+    size_y, size_x, stride_y, stride_x, dilation_y, dilation_x, above, before = window
     _, height, width, _ = dx.shape
     for b in range(first, last):
         dx[b] = 0

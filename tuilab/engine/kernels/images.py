@@ -9,6 +9,7 @@ import numpy as np
 from tuilab.blocks.arrays import Array, Shape
 from tuilab.blocks.window import Window
 from tuilab.engine.kernels import fused_normalization, fused_pooling, patches, winograd
+from tuilab.engine.kernels.convolution import is_pointwise
 from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.kernels.rows import add_to_rows
 from tuilab.engine.threads import Task, count_threads, let_blas_use, share, team
@@ -79,7 +80,7 @@ class ImageKernels(NumpyKernels):
             self.over_rows(len(dx), dy.size * len(kernel), to_inputs)
 
     def conv2d(self, x: Array, kernel: Array, bias: Array | None, window: Window, out: Array) -> None:
-        if _is_pointwise(x, kernel, window):
+        if is_pointwise(x, kernel, window):
             self.linear(_rows(x), _rows(kernel), bias, _rows(out))
         elif not self.exact and winograd.fits(x, kernel, window, out):
             winograd.forward(self, self.team, x, kernel, bias, window, out)
@@ -96,7 +97,7 @@ class ImageKernels(NumpyKernels):
         dkernel: Array | None,
         dbias: Array | None,
     ) -> None:
-        if _is_pointwise(x, kernel, window):
+        if is_pointwise(x, kernel, window):
             into_x, into_kernel = (None if array is None else _rows(array) for array in (dx, dkernel))
             self.linear_backward(_rows(x), _rows(kernel), _rows(dy), into_x, into_kernel, dbias)
         elif not self.exact and winograd.fits(x, kernel, window, dy):
@@ -111,25 +112,25 @@ class ImageKernels(NumpyKernels):
 
             def work(part: int) -> None:
                 mine = share(len(x), part, parts)
-                fused_pooling.maximum(x, mine.start, mine.stop, *_numbers(window), out, winners[part], found)
+                fused_pooling.maximum(x, mine.start, mine.stop, window.numbers, out, winners[part], found)
 
             self.run(work, x.size)
 
     def max_pool2d_backward(self, chosen: Array, dy: Array, window: Window, dx: Array) -> None:
         def work(first: int, last: int) -> None:
-            fused_pooling.maximum_backward(chosen, dy, first, last, *_numbers(window), dx)
+            fused_pooling.maximum_backward(chosen, dy, first, last, window.numbers, dx)
 
         self.over_rows(len(dx), dx.size, work)
 
     def sum_pool2d(self, x: Array, window: Window, out: Array) -> None:
         def work(first: int, last: int) -> None:
-            fused_pooling.total(x, first, last, *_numbers(window), out)
+            fused_pooling.total(x, first, last, window.numbers, out)
 
         self.over_rows(len(x), x.size, work)
 
     def sum_pool2d_backward(self, dy: Array, window: Window, dx: Array) -> None:
         def work(first: int, last: int) -> None:
-            fused_pooling.total_backward(dy, first, last, *_numbers(window), dx)
+            fused_pooling.total_backward(dy, first, last, window.numbers, dx)
 
         self.over_rows(len(dx), dx.size, work)
 
@@ -171,13 +172,5 @@ class ImageKernels(NumpyKernels):
         self.over_rows(len(x), x.size, work)
 
 
-def _is_pointwise(x: Array, kernel: Array, window: Window) -> bool:
-    return kernel.shape[:3] == (1, 1, x.shape[3]) and window.strides == (1, 1) and window.before == (0, 0)
-
-
 def _rows(array: Array) -> Array:
     return array.reshape(-1, array.shape[-1])
-
-
-def _numbers(window: Window) -> tuple[int, ...]:
-    return (*window.size, *window.strides, *window.dilation, *window.before)

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from tuilab.blocks.arrays import Array, Ops
-from tuilab.blocks.window import Window
+from tuilab.blocks.window import Numbers, Window
 from tuilab.engine.kernels.compiling import kernel
 from tuilab.engine.kernels.rows import add_row, add_to_rows, copy_row
 from tuilab.engine.threads import Team, share
@@ -32,7 +32,7 @@ def forward(ops: Ops, team: Team, x: Array, weights: Array, bias: Array | None, 
                 y = _pixels(out, first, last)
                 patches = room[part, : len(y)]
                 for group in range(groups):
-                    image_to_patches(x, group * depth, depth, first, last, *out.shape[1:3], *_numbers(window), patches)
+                    image_to_patches(x, group * depth, depth, first, last, *out.shape[1:3], window.numbers, patches)
                     mine = slice(group * filters, (group + 1) * filters)
                     np.matmul(patches, _matrix(weights)[:, mine], out=y[:, mine])
                 if bias is not None:
@@ -74,7 +74,7 @@ def backward(
                 dx[images.start : images.stop].fill(0)
             for first, last in _chunks(range(images.start * height, images.stop * height), step):
                 slopes = _pixels(dy, first, last)
-                patches, place = room[part, : len(slopes)], (first, last, *dy.shape[1:3], *_numbers(window))
+                patches, place = room[part, : len(slopes)], (first, last, *dy.shape[1:3], window.numbers)
                 if dbias is not None:
                     np.matmul(ones[:, : len(slopes)], slopes, out=bias_product[None])
                     np.add(bias_total, bias_product, out=bias_total)
@@ -122,14 +122,7 @@ def _matrix(weights: Array) -> Array:
     return weights.reshape(-1, weights.shape[-1])
 
 
-def _numbers(window: Window) -> tuple[int, ...]:
-    return (*window.size, *window.strides, *window.dilation, *window.before)
-
-
-@kernel(
-    "f[:, :, :, ::1], int64, int64, int64, int64, int64, int64, "
-    "int64, int64, int64, int64, int64, int64, int64, int64, f[:, ::1]"
-)
+@kernel("f[:, :, :, ::1], int64, int64, int64, int64, int64, int64, UniTuple(int64, 8), f[:, ::1]")
 def image_to_patches(
     x: Array,
     channel: int,
@@ -138,18 +131,12 @@ def image_to_patches(
     last: int,
     rows: int,
     columns: int,
-    size_y: int,
-    size_x: int,
-    stride_y: int,
-    stride_x: int,
-    dilation_y: int,
-    dilation_x: int,
-    above: int,
-    before: int,
+    window: Numbers,
     patches: Array,
 ) -> None:
     """Lay out what some lines of the output, of rows × columns pixels, see in `depth` channels from `channel`; zeros
     beyond the image. patches: (pixels, size_y · size_x · depth)"""
+    size_y, size_x, stride_y, stride_x, dilation_y, dilation_x, above, before = window
     _, height, width, channels = x.shape
     lines = x.reshape(len(x), height, width * channels)
     whole, pixel = depth == channels and dilation_x == 1, 0
@@ -177,10 +164,7 @@ def image_to_patches(
             pixel += 1
 
 
-@kernel(
-    "f[:, ::1], int64, int64, int64, int64, int64, int64, "
-    "int64, int64, int64, int64, int64, int64, int64, int64, f[:, :, :, ::1]"
-)
+@kernel("f[:, ::1], int64, int64, int64, int64, int64, int64, UniTuple(int64, 8), f[:, :, :, ::1]")
 def patches_to_image(
     patches: Array,
     channel: int,
@@ -189,17 +173,11 @@ def patches_to_image(
     last: int,
     rows: int,
     columns: int,
-    size_y: int,
-    size_x: int,
-    stride_y: int,
-    stride_x: int,
-    dilation_y: int,
-    dilation_x: int,
-    above: int,
-    before: int,
+    window: Numbers,
     dx: Array,
 ) -> None:
     """Add what `image_to_patches` laid out to where it came from."""
+    size_y, size_x, stride_y, stride_x, dilation_y, dilation_x, above, before = window
     _, height, width, channels = dx.shape
     lines = dx.reshape(len(dx), height, width * channels)
     whole, pixel = depth == channels and dilation_x == 1, 0
