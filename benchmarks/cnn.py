@@ -1,33 +1,32 @@
 """Convolutional networks beside PyTorch: `python -m benchmarks.cnn`.
 
 A training step of mnist-cnn and of cifar-vgg, and the forward and backward pass of single layers of VGG16. All run on
-the same random images with the same number of threads and take turns in short rounds, so that a change in the machine's
-speed meets all; the table shows the median time of a step, and PyTorch's ÷ ours. PyTorch runs eagerly with its fused
-Adam, once with its default layout and once with channels last; the faster one counts. A step includes gathering its
-batch from 8-bit images, and our loss, accuracy and statistics of every layer as in a real run.
-
-`--memory` trains mnist-cnn at batch 128 in processes of their own instead, and shows the most memory that each held.
+the same random images with the same number of threads. PyTorch runs eagerly with its fused Adam, once with its default
+layout and once with channels last; the faster one counts. A step includes gathering its batch from 8-bit images, and
+our loss, accuracy and statistics of every layer as in a real run. At last the most memory that processes hold which
+train mnist-cnn at batch 128.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import statistics
 import subprocess
 import sys
-from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
-SAMPLES = 3_200
-ROUNDS = 9
-ROUND_SECONDS = 0.4
-LAYER_BATCH = 8
-LAYERS = [(56, 128), (28, 256), (14, 512)]
-"""Height and width, channels in and out."""
+from benchmarks.side_by_side import Row, Step, compare, finish, most_memory, options, pin_threads
 
-Step = Callable[[], None]
+SAMPLES = 3_200
+NETWORK_GOAL = 1.1
+LAYER_BATCH = 8
+LAYERS = [(56, 128, 1.3), (28, 256, 1.2), (14, 512, 1.0)]
+"""Height and width, channels in and out, and the least ratio that is wanted."""
+MEMORY_BATCH, MEMORY_STEPS = 128, 20
+MEMORY_GOAL = 1 / 0.6
+LEARNED = 2.0
+"""A loss; guessing has log 10."""
+
+LAYOUTS = {"PyTorch": False, "PyTorch, channels last": True}
+"""Whether channels are last."""
 Table = dict[str, Any]
 
 
@@ -77,121 +76,68 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], list[Table]]] = {
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--batch", type=int, default=64, help="batch size of the networks")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of all")
-    parser.add_argument("--only", help="a part of the names of what to measure")
-    parser.add_argument("--memory", action="store_true", help="show memory instead of time")
-    parser.add_argument("--held-by", choices=["tuilab", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", default="", help="a part of the names of what to measure")
+    parser.add_argument("--held-by", choices=["tuilab", "PyTorch"], help="print the most memory that one of them held")
     chosen = parser.parse_args()
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(chosen.threads)  # read when numpy and torch are imported, below
+    pin_threads(chosen.threads)
     if chosen.held_by:
-        print(_memory_held(chosen.held_by, chosen.threads))
-    elif chosen.memory:
-        _compare_memory(chosen.threads)
-    else:
-        _compare_time(chosen.batch, chosen.threads, chosen.only or "")
+        print(_held_by(chosen.held_by, chosen.threads))
+        return
+    _torch(chosen.threads)
+    rows = []
+    for name in NETWORKS:
+        if chosen.only in (title := f"{name}, batch {chosen.batch}"):
+            peers = {way: torch_step(name, chosen.batch, last) for way, last in LAYOUTS.items()}
+            ours = our_step(name, chosen.batch)
+            rows.append(compare(title, ours, peers, NETWORK_GOAL, short=chosen.short, learned=LEARNED))
+    for size, channels, goal in LAYERS:
+        if chosen.only in (title := f"conv2d {size}×{size}×{channels}, batch {LAYER_BATCH}"):
+            peers = {way: torch_layer(size, channels, last) for way, last in LAYOUTS.items()}
+            rows.append(compare(title, our_layer(size, channels), peers, goal, short=chosen.short))
+    if not chosen.short and chosen.only in (title := f"mnist-cnn, batch {MEMORY_BATCH}, most memory of the process"):
+        rows.append(_memory(title, chosen.threads))
+    finish(rows, chosen.json)
 
 
-def _compare_time(batch: int, threads: int, only: str) -> None:
-    torch = _torch(threads)
-    import numpy as np
-
-    print(f"{threads} threads; NumPy {np.__version__}, PyTorch {torch.__version__}")
-    print(f"{'':<30}{'tuilab ms':>12}{'PyTorch ms':>12}{'layout':>15}{'ratio':>8}   spread over {ROUNDS} rounds")
-    for name, make in _workloads(batch).items():
-        if only in name:
-            _show(name, *make())
-
-
-def _workloads(batch: int) -> dict[str, Callable[[], tuple[Step, Step, Step]]]:
-    """Return by name what makes our step, PyTorch's, and PyTorch's with channels last."""
-
-    def network(name: str) -> tuple[Step, Step, Step]:
-        return our_step(name, batch), torch_step(name, batch, False), torch_step(name, batch, True)
-
-    def layer(size: int, channels: int) -> tuple[Step, Step, Step]:
-        last = torch_layer(size, channels, True)
-        return our_layer(size, channels), torch_layer(size, channels, False), last
-
-    return {
-        **{f"{name}, batch {batch}": lambda name=name: network(name) for name in NETWORKS},  # type: ignore[misc]
-        **{
-            f"conv2d {size}×{size}×{channels}, batch {LAYER_BATCH}": lambda shape=(size, channels): layer(*shape)  # type: ignore[misc]
-            for size, channels in LAYERS
-        },
-    }
-
-
-def _show(name: str, *steps: Step) -> None:
-    ours, *theirs = _alternate(*steps)
-    best = min(range(2), key=lambda layout: statistics.median(theirs[layout]))
-    ratios = sorted(slow / fast for fast, slow in zip(ours, theirs[best], strict=True))
-    fast, slow = statistics.median(ours), statistics.median(theirs[best])
-    print(
-        f"{name:<30}{fast * 1e3:>12.1f}{slow * 1e3:>12.1f}{('default', 'channels last')[best]:>15}{slow / fast:>8.2f}"
-        f"   {ratios[0]:.2f} to {ratios[-1]:.2f}",
-        flush=True,
-    )
-
-
-def _alternate(*steps: Step) -> list[list[float]]:
-    """Return for each function the median seconds of a call in every round, after a warm-up."""
-    counts = []
-    for step in steps:
-        step()
-        start = perf_counter()
-        step()
-        counts.append(max(3, int(ROUND_SECONDS / (perf_counter() - start))))
-    medians: list[list[float]] = [[] for _ in steps]
-    for _ in range(ROUNDS):
-        for step, count, found in zip(steps, counts, medians, strict=True):
-            times = []
-            for _ in range(count):
-                start = perf_counter()
-                step()
-                times.append(perf_counter() - start)
-            found.append(statistics.median(times))
-    return medians
-
-
-def _compare_memory(threads: int) -> None:
-    print("mnist-cnn, batch 128: the most memory held by a process that trains 20 steps")
-    for who in ("tuilab", "torch"):
+def _memory(title: str, threads: int) -> Row:
+    """Return the most memory that each held after some steps, in a process of its own."""
+    held = {}
+    for who in ("tuilab", "PyTorch"):
         command = [sys.executable, "-m", "benchmarks.cnn", "--held-by", who, "--threads", str(threads)]
-        held = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(f"{who:>8} {held / 2**20:8.0f} MiB")
+        held[who] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    ratio = held["PyTorch"] / held["tuilab"]
+    return Row(title, held["tuilab"], {"PyTorch": held["PyTorch"]}, ratio, ratio, ratio, MEMORY_GOAL, "bytes")
 
 
-def _memory_held(who: str, threads: int) -> int:
-    """Return the bytes that this process held at most, after 20 steps."""
-    import resource
-
-    if who == "torch":
+def _held_by(who: str, threads: int) -> int:
+    """Return the bytes that this process holds at most."""
+    if who == "PyTorch":
         _torch(threads)
-    step = our_step("mnist-cnn", 128) if who == "tuilab" else torch_step("mnist-cnn", 128, False)
-    for _ in range(20):
+    step = our_step("mnist-cnn", MEMORY_BATCH) if who == "tuilab" else torch_step("mnist-cnn", MEMORY_BATCH, False)
+    for _ in range(MEMORY_STEPS):
         step()
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return held if sys.platform == "darwin" else held * 1024
+    return most_memory()
 
 
-def _torch(threads: int) -> Any:
+def _torch(threads: int) -> None:
     try:
         import torch
     except ImportError:
         sys.exit("benchmarks.cnn: compares with PyTorch, which is not installed (pip install torch==2.13.0)")
     torch.set_num_threads(threads)
-    return torch
 
 
 def _images(shape: tuple[int, int, int]) -> tuple[Any, Any]:
+    """Return noise with, of each class, a pattern of its own in it."""
     import numpy as np
 
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (SAMPLES, *shape), dtype=np.uint8)
-    return images, generator.integers(0, 10, SAMPLES)
+    patterns = generator.integers(0, 128, (10, *shape), dtype=np.uint8)
+    noise = generator.integers(0, 128, (SAMPLES, *shape), dtype=np.uint8)
+    labels = generator.integers(0, 10, SAMPLES)
+    return noise + patterns[labels], labels
 
 
 def our_step(name: str, batch: int) -> Step:
@@ -217,13 +163,14 @@ def our_step(name: str, batch: int) -> Step:
     trainer = Trainer(experiment, Data(info, Split(*_images(shape)), None, None, scaling), choose_device("cpu"))
     every = experiment.training.statistics_every
 
-    def step() -> None:
+    def step() -> Any:
         watched = trainer.step % every == 0
         trainer.network.clock.step = trainer.step
         watchers = [trainer.statistics] if watched else []
         trainer.train_batch(*trainer.train.batch(trainer.step % len(trainer.train)), watchers=watchers)
         if watched:
             trainer.statistics.after_update()
+        return trainer.network.step_loss[0]
 
     return step
 
@@ -244,7 +191,7 @@ def torch_step(name: str, batch: int, channels_last: bool) -> Step:
     total, right = torch.zeros(()), torch.zeros((), dtype=torch.int64)
     count = 0
 
-    def step() -> None:
+    def step() -> Any:
         nonlocal count
         start = count * batch % SAMPLES
         count += 1
@@ -258,6 +205,7 @@ def torch_step(name: str, batch: int, channels_last: bool) -> Step:
         with torch.no_grad():
             total.add_(loss.detach() * len(target))
             right.add_((logits.argmax(1) == target).sum())
+        return loss.detach()
 
     return step
 

@@ -64,7 +64,7 @@ def _spread(shares: list[float]) -> str:
     return f"{middle:+.2%} [{low:+.1%} {high:+.1%}]"
 
 
-def measure(model: str, epochs: int, rounds: int, folder: Path) -> list[tuple[Stretch, Stretch]]:
+def measure(model: str, epochs: int, rounds: int, folder: Path, device: str = "cpu") -> list[tuple[Stretch, Stretch]]:
     """Return for every round what a stretch took without the recorder and with it, after a round to warm up."""
     from tuilab.data.load import load
     from tuilab.engine.device import choose_device
@@ -76,9 +76,9 @@ def measure(model: str, epochs: int, rounds: int, folder: Path) -> list[tuple[St
     from tuilab.runs.status import Status
 
     total = 2 * epochs * (rounds + 1)
-    experiment = load_experiment(model, [f"training.epochs={total}", "training.device=cpu"])
+    experiment = load_experiment(model, [f"training.epochs={total}"])
     run = create_run(folder, experiment.name, to_toml(experiment))
-    trainer = Trainer(experiment, load(experiment.data, experiment.seed), choose_device("cpu"))
+    trainer = Trainer(experiment, load(experiment.data, experiment.seed), choose_device(device))
     recorder = Recorder(run.path, Status(experiment=experiment.name))
     events = trainer.run()
     pairs = []

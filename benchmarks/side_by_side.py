@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import statistics
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 ROUNDS = 15
 ROUND_SECONDS = 0.1
 """That one of them is measured at a time."""
+LEARNING_STEPS = 30
+"""After which a network must have learned something."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-Step = Callable[[], object]
+Step = Callable[[], Any]
+"""Does the next step, and returns its loss, or None where it has none."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,9 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of all")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
+    parser.add_argument(
+        "--short", action="store_true", help="one step a round: to see that all learn; the times mean nothing"
+    )
     return parser
 
 
@@ -51,9 +60,24 @@ def pin_threads(threads: int) -> None:
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
 
 
-def compare(name: str, ours: Step, peers: Mapping[str, Step], goal: float | None = None, steps: int = 1) -> Row:
-    """Measure our function and those of the peers in turns; each call does `steps` steps."""
-    mine, *theirs = alternate(ours, *peers.values())
+def compare(
+    name: str,
+    ours: Step,
+    peers: Mapping[str, Step],
+    goal: float | None = None,
+    steps: int = 1,
+    short: bool = False,
+    learned: float = math.inf,
+) -> Row:
+    """Measure our function and those of the peers in turns; each call does `steps` steps.
+
+    Ends the process where one's loss is not below `learned` by then, at first.
+    """
+    for who, step in {"tuilab": ours, **peers}.items():
+        loss = [step() for _ in range(LEARNING_STEPS if learned < math.inf else 1)][-1]
+        if loss is not None and not float(loss) < learned:
+            sys.exit(f"{name}: wrong result: the loss of {who} is {float(loss):.4g}, not below {learned:g}")
+    mine, *theirs = alternate(ours, *peers.values(), seconds=0 if short else ROUND_SECONDS)
     rounds = dict(zip(peers, theirs, strict=True))
     medians = {peer: statistics.median(found) / steps for peer, found in rounds.items()}
     best = min((peer for peer in peers if peer.startswith("PyTorch")), key=lambda peer: medians[peer])
@@ -62,17 +86,18 @@ def compare(name: str, ours: Step, peers: Mapping[str, Step], goal: float | None
     return Row(name, median, medians, medians[best] / median, ratios[0], ratios[-1], goal)
 
 
-def alternate(*steps: Step) -> list[list[float]]:
-    """Return for each step the median seconds of a call in every round, after a warm-up."""
+def alternate(*steps: Step, seconds: float = ROUND_SECONDS) -> list[list[float]]:
+    """Return for each step the median seconds of a call in every round, after a warm-up; 0 seconds are a single call in
+    a single round."""
     counts = []
     for step in steps:
-        for _ in range(5):
+        for _ in range(5 if seconds else 1):
             step()
         start = perf_counter()
         step()
-        counts.append(max(3, int(ROUND_SECONDS / (perf_counter() - start))))
+        counts.append(max(3, int(seconds / (perf_counter() - start))) if seconds else 1)
     medians: list[list[float]] = [[] for _ in steps]
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if seconds else 1):
         for step, count, found in zip(steps, counts, medians, strict=True):
             times = []
             for _ in range(count):

@@ -29,17 +29,18 @@ def main() -> None:
     if chosen.torch_script:
         torch_script(chosen.threads)
     else:
-        finish([training(chosen.threads), help_page(chosen.threads)], chosen.json)
+        runs = 1 if chosen.short else RUNS
+        finish([training(chosen.threads, runs), help_page(chosen.threads, runs)], chosen.json)
 
 
-def training(threads: int) -> Row:
+def training(threads: int, runs: int) -> Row:
     """Return the time of the two trainings, by turns."""
     ours: list[float] = []
     theirs: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         train = [sys.executable, "-m", "tuilab", "train", "digits-mlp", "--runs", folder]
         script = [sys.executable, "-m", "benchmarks.startup", "--torch-script", "--threads", str(threads)]
-        for turn in range(RUNS + 1):
+        for turn in range(runs + 1):
             times = _seconds(train, threads), _seconds(script, threads)
             if turn:  # the first reads files and compiles
                 ours.append(times[0])
@@ -49,10 +50,10 @@ def training(threads: int) -> Row:
     return Row("digits-mlp, whole process", fast, {"PyTorch script": slow}, slow / fast, ratios[0], ratios[-1], GOAL)
 
 
-def help_page(threads: int) -> Row:
+def help_page(threads: int, runs: int) -> Row:
     """Return the time of `tuilab --help` beside that of Python alone."""
     commands = [sys.executable, "-m", "tuilab", "--help"], [sys.executable, "-c", "pass"]
-    ours, theirs = zip(*([_seconds(command, threads) for command in commands] for _ in range(RUNS)), strict=True)
+    ours, theirs = zip(*([_seconds(command, threads) for command in commands] for _ in range(runs)), strict=True)
     fast, slow = statistics.median(ours), statistics.median(theirs)
     ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
     return Row("tuilab --help, whole process", fast, {"Python alone": slow}, slow / fast, ratios[0], ratios[-1])
