@@ -20,6 +20,13 @@ class DeviceError(TuilabError):
     """A device that was asked for and is not there."""
 
 
+class DeviceFailure(DeviceError):
+    """A device that was there and cannot go on: out of memory, lost, or with a driver too old. Training can go on from
+    the last checkpoint, there or elsewhere."""
+
+    exit_code = 5
+
+
 class UsageError(TuilabError):
     """A command that cannot be carried out as it was typed."""
 

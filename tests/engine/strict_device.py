@@ -22,8 +22,8 @@ class Refused(TypeError):
     """Something that only arrays in the host's memory can do."""
 
 
-def wrap(result: Any) -> Any:
-    return StrictArray(np.asarray(result)) if isinstance(result, (np.ndarray, np.generic)) else result
+def wrap(result: Any, kind: Callable[[HostArray], Any] | None = None) -> Any:
+    return (kind or StrictArray)(np.asarray(result)) if isinstance(result, (np.ndarray, np.generic)) else result
 
 
 def unwrap(value: Any) -> Any:
@@ -42,7 +42,7 @@ def refuse(name: str) -> Callable[..., NoReturn]:
 
 
 def apply(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda self, *others: wrap(function(self.inner, *map(unwrap, others)))
+    return lambda self, *others: self.made(function(self.inner, *map(unwrap, others)))
 
 
 class StrictArray:
@@ -56,12 +56,16 @@ class StrictArray:
     ndim = property(lambda self: self.inner.ndim)
     size = property(lambda self: self.inner.size)
     strides = property(lambda self: self.inner.strides)
-    T = property(lambda self: wrap(self.inner.T))
+    T = property(lambda self: self.made(self.inner.T))
 
     __getitem__ = apply(operator.getitem)
     __add__, __radd__, __sub__, __mul__ = map(apply, (operator.add, operator.add, operator.sub, operator.mul))
     reshape, view, astype = map(apply, (np.ndarray.reshape, np.ndarray.view, np.ndarray.astype))
     transpose = apply(np.ndarray.transpose)
+
+    def made(self, result: Any) -> Any:
+        """Return what a function made of the numbers as an array of the device."""
+        return wrap(result, type(self))
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -85,6 +89,8 @@ class StrictArray:
 class StrictFunction:
     """A function of the array module."""
 
+    kind: type[StrictArray] = StrictArray
+
     def __init__(self, name: str, function: Any) -> None:
         self.name, self.function = name, function
 
@@ -92,10 +98,10 @@ class StrictFunction:
         if "where" in settings and self.name != "copyto":
             raise Refused(f"{self.name}(where=…), which CuPy has not")
         if self.name in ENTRANCES and not isinstance(args[0], StrictArray):
-            return wrap(self.function(args[0], *map(unwrap, args[1:]), **settings))
+            return wrap(self.function(args[0], *map(unwrap, args[1:]), **settings), self.kind)
         out = settings.get("out")
         result = self.function(*map(unwrap, args), **{name: unwrap(value) for name, value in settings.items()})
-        return out if out is not None else wrap(result)
+        return out if out is not None else wrap(result, self.kind)
 
     @property
     def at(self) -> StrictFunction:

@@ -39,8 +39,16 @@ RUN = RunDirectory(Path("/runs/own"))
 
 def snapshot(state: Any = "running", reason: str = "", **status: Any) -> Snapshot:
     """Return a run half-way through its 4 epochs of 100 steps."""
-    facts = {"epochs": 4, "steps_per_epoch": 100, "epoch": 2, "step": 200, "seconds": 50.0, "learning_rate": 0.01}
-    full = Status(experiment="own", device="cpu", **{**facts, **status})
+    facts = {
+        "device": "cpu",
+        "epochs": 4,
+        "steps_per_epoch": 100,
+        "epoch": 2,
+        "step": 200,
+        "seconds": 50.0,
+        "learning_rate": 0.01,
+    }
+    full = Status(experiment="own", **{**facts, **status})
     return Snapshot(RUN, Overview(RUN, full, state, reason, None))
 
 
@@ -86,6 +94,15 @@ def test_progress_of_a_run_that_goes_on() -> None:
         "cpu 100%  250 MB",
     ]
     assert progress(Snapshot(RUN)).parts == ()
+
+
+def test_progress_of_a_run_on_a_gpu() -> None:
+    told = {"gpu_percent": 93.0, "gpu_memory_bytes": 1.21e10, "gpu_watts": 312.4, "gpu_celsius": 61.0}
+    curves = {name: curve(value) for name, value in told.items()} | {"cpu_percent": curve(99.0)}
+    assert progress(replace(snapshot(device="gpu:1"), curves=curves)).parts[-1][0] == "gpu:1  93% 12.1 GB 312 W 61 °C"
+    del curves["gpu_watts"]
+    assert progress(replace(snapshot(device="gpu"), curves=curves)).parts[-1][0] == "gpu  93% 12.1 GB 61 °C"
+    assert "gpu" not in progress(replace(snapshot(device="gpu"), curves={})).parts[-1][0]
 
 
 def test_progress_of_a_run_that_is_over() -> None:

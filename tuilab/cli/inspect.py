@@ -1,4 +1,4 @@
-"""Commands that look at things and train nothing: summary, check, models, blocks, devices."""
+"""Commands that look at experiments and blocks and train nothing: summary, check, models, blocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tuilab.cli.options import DataDir, Json, Model, Set, complete_model
-from tuilab.cli.output import colourful, memory, message, print_json, print_table, shape
+from tuilab.cli.output import memory, message, print_json, print_table, shape
 
 if TYPE_CHECKING:
     from tuilab.experiment.plan import PlannedLayer
@@ -154,36 +154,3 @@ def blocks(
         if rows:
             print_table(["setting", "type", "default", ""], rows)
             typer.echo("")
-
-
-def devices(
-    warm: Annotated[bool, typer.Option("--warm", help="Compile all kernels now, not when they are needed.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Show what can train here, and what is missing for more."""
-    from tuilab.engine import device
-
-    if warm:
-        _compile_kernels(device.compile_kernels())
-    facts = device.devices()
-    if as_json:
-        print_json([vars(row) for row in facts])
-        return
-    print_table(["device", "", ""], [[row.name, "ok" if row.available else "–", row.description] for row in facts])
-
-
-def _compile_kernels(steps: Iterator[tuple[int, int]]) -> None:
-    """Compile kernels, with a bar on a terminal."""
-    if not colourful():
-        message("compiling kernels; they are kept for the next time")
-        for _ in steps:
-            pass
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("compiling kernels"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=None)
-        for done, count in steps:
-            progress.update(bar, completed=done, total=count)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuilab import __version__
-from tuilab.cli import archive, control, datasets, inspect, interop, lab, runs, train, trained
+from tuilab.cli import archive, control, datasets, devices, inspect, interop, lab, runs, train, trained
 from tuilab.cli.start import failures_told
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ runs.app.command()(archive.unpack)
 runs.app.command()(archive.export)
 app.add_typer(runs.app, name="runs")
 app.add_typer(datasets.app, name="datasets")
-app.command()(inspect.devices)
+app.command()(devices.devices)
 
 
 def _version(wanted: bool) -> None:

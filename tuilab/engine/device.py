@@ -6,11 +6,12 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 from tuilab.blocks.arrays import Ops
+from tuilab.engine.driver import Card, Driver, ask_driver
 from tuilab.errors import DeviceError
 
 
@@ -19,25 +20,63 @@ class Device:
     """A device and its operations."""
 
     name: str
+    """As it can be asked for: `cpu`, `gpu`, `gpu:1`."""
     ops: Ops
     steps_between_reads: int
     """How often the host reads results: every step where reading costs nothing."""
+    card: Card | None = None
+    """The GPU that it is."""
+    reason: str = ""
+    """Why `auto` chose it, where there was a choice."""
 
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What `tuilab devices` shows of one device."""
+    """What `tuilab devices` shows of one device; None where that is not known."""
 
     name: str
     available: bool
     description: str
+    """What it is, or what is missing."""
+    auto: bool = False
+    """Whether it is the one that `auto` takes."""
+    memory_bytes: float | None = None
+    free_bytes: float | None = None
+    load_percent: float | None = None
+    watts: float | None = None
+    celsius: float | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    """The newest that the driver runs."""
 
 
 def choose_device(name: str = "auto") -> Device:
-    """Return the device called `auto`, `cpu`, `gpu` or `gpu:1`; raises DeviceError where it cannot be had."""
-    if name in ("auto", "cpu"):
+    """Return the device called `auto`, `cpu`, `gpu` or `gpu:1`; raises DeviceError where it cannot be had.
+
+    `auto` is the first GPU where that works, and otherwise the CPU.
+    """
+    if name == "cpu":
         return Device("cpu", cpu_kernels(), steps_between_reads=1)
-    raise DeviceError(f"device '{name}': {gpu_facts().description}; use --device cpu")
+    driver = ask_driver()
+    if name == "auto" and not driver.installed:
+        return choose_device("cpu")
+    from tuilab.engine import gpu
+
+    number = int(name.partition(":")[2] or 0)
+    try:
+        card = gpu.card_of(driver, number)
+        ops = gpu.gpu_kernels(driver, card)
+    except DeviceError as error:
+        if name != "auto":
+            raise type(error)(f"device '{name}': {error}; use --device cpu") from error
+        return replace(choose_device("cpu"), reason=f"trains on the CPU: {error}")
+    reason = f"trains on {card.name} ({gpu_name(number)}); --device cpu takes the CPU" if name == "auto" else ""
+    return Device(gpu_name(number), ops, gpu.STEPS_BETWEEN_READS, card, reason)
+
+
+def gpu_name(number: int) -> str:
+    """Return the name of a GPU: `gpu` is the first one."""
+    return f"gpu:{number}" if number else "gpu"
 
 
 def cpu_kernels() -> Ops:
@@ -73,29 +112,50 @@ def compilations(ops: Ops, report: Callable[[int], None]) -> AbstractContextMana
 
 
 def devices() -> list[DeviceFacts]:
-    """Return what is known of every device, available or not."""
+    """Return what is known of every device, available or not; every GPU is tried out."""
+    driver = ask_driver()
+    gpus = [_gpu_facts(driver, card) for card in driver.cards]
+    if not gpus:
+        gpus = [DeviceFacts("gpu", False, driver.trouble, cuda=driver.cuda_version if driver.installed else None)]
+    chosen = gpus[0].available
+    return [cpu_facts(auto=not chosen), replace(gpus[0], auto=chosen), *gpus[1:]]
+
+
+def cpu_facts(auto: bool = True) -> DeviceFacts:
+    """Return what is known of the CPU."""
     kernels = "NumPy and numba" if find_spec("numba") else "NumPy"
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return [DeviceFacts("cpu", True, f"{_processor()}, {threads} threads, {kernels}"), gpu_facts()]
+    return DeviceFacts("cpu", True, f"{processor()}, {threads} threads, {kernels}", auto)
 
 
-def gpu_facts() -> DeviceFacts:
-    """Return whether there is a GPU that CuPy can use, and what is missing otherwise."""
-    if find_spec("cupy") is None:
-        return DeviceFacts("gpu", False, "CuPy is not installed (pip install 'tuilab[cuda13]' or 'tuilab[cuda12]')")
-    import cupy
+def _gpu_facts(driver: Driver, card: Card) -> DeviceFacts:
+    from tuilab.engine import gpu
+    from tuilab.engine.sensors import Sensors
 
+    sensors = Sensors(card.bus)
+    reading = sensors.read()  # before the trial, which takes memory of its own
+    total, used = reading.memory_total, reading.memory_bytes
     try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return DeviceFacts("gpu", False, f"CuPy finds no usable GPU ({error})")
-    if not count:
-        return DeviceFacts("gpu", False, "CuPy finds no GPU")
-    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    return DeviceFacts("gpu", False, f"{name} is there, but this version of tuilab trains on the CPU only")
+        gpu.gpu_kernels(driver, gpu.card_of(driver, card.number))
+        available, said = True, sensors.trouble
+    except DeviceError as error:
+        available, said = False, str(error)
+    return DeviceFacts(
+        gpu_name(card.number),
+        available,
+        f"{card.name}: {said}" if said else card.name,
+        memory_bytes=total,
+        free_bytes=None if total is None or used is None else total - used,
+        load_percent=reading.load_percent,
+        watts=reading.watts,
+        celsius=reading.celsius,
+        driver=sensors.driver_version(),
+        cuda=driver.cuda_version,
+    )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the CPU."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]

@@ -80,10 +80,15 @@ class Updater:
         what they hold afterwards has no meaning."""
         if not self._gather():
             return False
+        coefficients, kept = self.next_coefficients()
+        self.update(coefficients, kept)
+        return True
+
+    def update(self, coefficients: Sequence[float | Array], kept: float | Array) -> None:
+        """Change the weights, with what `next_coefficients` gave or arrays on the device that hold it."""
         ops, xp, optimizer = self._ops, self._ops.xp, self.optimizer
         if self._norm_limit is not None:
             self._norm_limit.apply()
-        coefficients, kept = self.next_coefficients()
         share = 1 if self.step == 1 else 1 - optimizer.ema_momentum  # the average starts as the first weights
         overwrite = optimizer.ema_overwrite_frequency is not None and self.step % optimizer.ema_overwrite_frequency == 0
         for w, g, slots, average in self._chunks:
@@ -96,7 +101,6 @@ class Updater:
                 xp.add(average, g, out=average)
                 if overwrite:
                     xp.copyto(w, average)
-        return True
 
     def next_coefficients(self) -> tuple[tuple[float, ...], float]:
         """Return the optimizer's coefficients for the next update and the share of the weights that it keeps; from then
@@ -171,7 +175,7 @@ class NormLimit:
         self._ops = ops
         self._limit = limit
         self._gradients = gradients
-        self._places = stretches([[group] for group in groups], chunk)
+        self._places = stretches([[group] for group in groups], min(chunk, CHUNK))
         self._pieces = [(group, gradients[start:stop]) for group, start, stop in self._places.tolist()]
         self._norms = ops.xp.empty(len(groups), dtype="float64")
 

@@ -13,7 +13,7 @@ from dataclasses import fields
 from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from pydantic_core import to_json
@@ -27,6 +27,9 @@ from tuilab.runs.series import DROP_JOINED, JOIN, Series, checked_level
 from tuilab.runs.status import BestEpoch, State, Status, finite, storable
 from tuilab.text import clean_text
 
+if TYPE_CHECKING:
+    from tuilab.engine.sensors import Sensors
+
 LOG = logging.getLogger("tuilab.run")
 MOST_LAYER_ROWS = 65_536
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.2, 10.0
@@ -36,6 +39,13 @@ SHARE = 0.005
 SECONDS_BETWEEN_LOADS = 1.0
 MOST_EVENTS = 10_000
 """That wait for a transaction."""
+GPU_SERIES = {
+    "gpu_percent": "load_percent",
+    "gpu_memory_bytes": "memory_bytes",
+    "gpu_watts": "watts",
+    "gpu_celsius": "celsius",
+}
+"""Series of a run that a GPU trains, and what the sensors call them."""
 LARGEST = 1e300
 """Value in a series, so that no sum of them overflows."""
 
@@ -90,6 +100,10 @@ class Recorder:
         with suppress(sqlite3.Error):
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.connection.close()
+
+    def watch(self, bus: str) -> None:
+        """Record what the GPU that is plugged in there tells, too."""
+        self.loads.watch(bus)
 
     def record(self, event: Event) -> None:
         """Take an event; it is written when it is time."""
@@ -319,14 +333,28 @@ def _speed(before: StepsDone, event: StepsDone) -> float:
 
 
 class _Load:
-    """What the process asks of its machine."""
+    """What the training asks of its machine."""
 
     def __init__(self) -> None:
         import psutil
 
         self.process = psutil.Process(os.getpid())
         self.process.cpu_percent()
+        self.sensors: Sensors | None = None
+        """Of the GPU that trains."""
+
+    def watch(self, bus: str) -> None:
+        """Read the GPU that is plugged in there too."""
+        from tuilab.engine.sensors import Sensors
+
+        self.sensors = Sensors(bus)
 
     def now(self) -> dict[str, float]:
-        """Return the share of one processor, in percent, since the last call, and the bytes of memory in use."""
-        return {"cpu_percent": self.process.cpu_percent(), "memory_bytes": float(self.process.memory_info().rss)}
+        """Return the share of one processor, in percent, since the last call, and the bytes of memory in use; and what
+        the GPU tells."""
+        found = {"cpu_percent": self.process.cpu_percent(), "memory_bytes": float(self.process.memory_info().rss)}
+        if self.sensors is not None:
+            reading = self.sensors.read()
+            told = {name: getattr(reading, read) for name, read in GPU_SERIES.items()}
+            found |= {name: value for name, value in told.items() if value is not None}
+        return found

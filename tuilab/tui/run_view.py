@@ -75,7 +75,7 @@ class Snapshot:
     trouble: str = ""
     """Why it cannot be read now; what was read before is still there."""
     curves: Mapping[str, Curve] = field(default_factory=dict)
-    """loss, the metrics, learning_rate, samples_per_second, cpu_percent, memory_bytes."""
+    """loss, the metrics, learning_rate, samples_per_second, and what the machine is asked for: cpu_percent, …"""
     epochs: Epochs = field(default_factory=Epochs)
     layers: Layers = field(default_factory=Layers)
     messages: tuple[Message, ...] = ()

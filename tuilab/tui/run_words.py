@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,27 @@ from tuilab.tui.numbers import NONE, memory, number
 from tuilab.tui.run_health import Word, judge
 from tuilab.tui.run_view import Layers, Snapshot
 
-ALONGSIDE = ("learning_rate", "samples_per_second", "cpu_percent", "memory_bytes")
+ALONGSIDE = (
+    "learning_rate",
+    "samples_per_second",
+    "cpu_percent",
+    "memory_bytes",
+    "gpu_percent",
+    "gpu_memory_bytes",
+    "gpu_watts",
+    "gpu_celsius",
+)
 """Series of every run that are not results."""
+LOADS: dict[str, dict[str, Callable[[float], str]]] = {
+    "cpu": {"cpu_percent": "{:>3.0f}%".format, "memory_bytes": lambda size: f"{memory(size):>7}"},
+    "gpu": {
+        "gpu_percent": "{:>3.0f}%".format,
+        "gpu_memory_bytes": lambda size: f"{memory(size):>7}",
+        "gpu_watts": "{:>3.0f} W".format,
+        "gpu_celsius": "{:.0f} °C".format,
+    },
+}
+"""Series that tell what is asked of a kind of device, and how they are written."""
 TONES = {"vanishing": "warn", "dead": "warn", "saturated": "warn", "exploding": "bad", "ok": "good", "": ""}
 LAYER_COLUMNS = (
     Column("layer", "layer", right=False, least=7),
@@ -120,10 +139,16 @@ def progress(snapshot: Snapshot) -> Progress:
         parts.append((f"took {clock(status.seconds)}", 1))
     if status.learning_rate is not None:
         parts.append((f"lr {status.learning_rate:<7.3g}".rstrip(), 2))
-    load, size = snapshot.newest("cpu_percent"), snapshot.newest("memory_bytes")
-    if load is not None and size is not None:
-        parts.append((f"{status.device or 'cpu'} {load:>3.0f}% {memory(size):>7}", 5))
+    if load := _load(snapshot, status.device or "cpu"):
+        parts.append((load, 5))
     return Progress(share, tuple(parts))
+
+
+def _load(snapshot: Snapshot, device: str) -> str:
+    """Return what the training asks of its device; nothing where that is not known."""
+    series = LOADS["gpu" if device.startswith("gpu") else "cpu"]
+    told = {name: value for name in series if (value := snapshot.newest(name)) is not None}
+    return " ".join([device, *(series[name](value) for name, value in told.items())]) if told else ""
 
 
 def notice(snapshot: Snapshot) -> tuple[str, str]:

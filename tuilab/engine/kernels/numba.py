@@ -100,7 +100,7 @@ class NumbaKernels(ImageKernels):
         g: Array,
         slots: Sequence[Array],
         coefficients: Sequence[float | Array],
-        kept: float,
+        kept: float | Array,
     ) -> None:
         rule = fused_updates.rule_of(optimizer)
         if rule is None:

@@ -46,6 +46,7 @@ class NumpyKernels:
 
     xp: ArrayModule = np
     compiles = False
+    records = False
 
     def __init__(self) -> None:
         self.memory = self.xp.empty(0, dtype="uint8")
@@ -54,6 +55,9 @@ class NumpyKernels:
 
     def prepare(self, sample: Shape, exact: bool) -> None:
         """Nothing to do: BLAS has all threads, and every convolution is exact."""
+
+    def alongside(self) -> NumpyKernels | None:
+        return type(self)() if self.xp is np else None
 
     def scratch(self, like: Array, dtype: str | None = None, shape: Shape | None = None) -> Loan:
         wanted = like.dtype if dtype is None else np.dtype(dtype)
@@ -138,9 +142,9 @@ class NumpyKernels:
         g: Array,
         slots: Sequence[Array],
         coefficients: Sequence[float | Array],
-        kept: float,
+        kept: float | Array,
     ) -> None:
-        if kept != 1:
+        if not isinstance(kept, (float, int)) or kept != 1:
             self.xp.multiply(w, kept, out=w)
         optimizer.update(self, w, g, slots, coefficients)
 

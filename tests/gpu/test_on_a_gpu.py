@@ -1,0 +1,28 @@
+"""The tests of kernels and recordings on a real GPU, where there is one: pytest -m gpu tests/gpu."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from tests.gpu import test_graph, test_kernels
+from tests.gpu.test_graph import *  # noqa: F403
+from tests.gpu.test_graph import _nobody_waits  # noqa: F401
+from tests.gpu.test_kernels import *  # noqa: F403
+from tuilab.engine.kernels.gpu import CudaKernels
+
+pytestmark = pytest.mark.gpu
+
+
+@cache
+def on_the_gpu() -> CudaKernels:
+    from tuilab.engine.kernels.cupy import CupyKernels
+
+    return CupyKernels()
+
+
+@pytest.fixture(autouse=True)
+def _instead_of_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (test_graph, test_kernels):
+        monkeypatch.setattr(module, "EmulatedKernels", on_the_gpu)
