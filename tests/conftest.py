@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import platformdirs
 
@@ -14,4 +15,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Processes with a home folder of their own need not compile the kernels again.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(platformdirs.user_cache_path("tuilab") / "kernels"))
 
-pytest_plugins = ["tests.kernels"]
+pytest_plugins = ["tests.kernels", "tests.nvidia.fake"]
+
+# GPUs are NVIDIA's, and their driver is there for Linux.
+NEED_A_DRIVER = ["cli/test_devices.py", "faults/test_device.py", "faults/test_gpu.py"]
+NEED_A_DRIVER += [f"engine/test_{name}.py" for name in ("device", "driver", "failures", "parity", "sensors")]
+collect_ignore = [] if sys.platform == "linux" else NEED_A_DRIVER

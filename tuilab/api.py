@@ -19,6 +19,7 @@ from tuilab.blocks.samples import Data
 from tuilab.data.load import load as load_data
 from tuilab.engine.device import choose_device
 from tuilab.engine.events import EpochDone, Event, LayersSeen, StepsDone, TrainingDone
+from tuilab.engine.failures import device_failures_told
 from tuilab.engine.inference import predict
 from tuilab.engine.network import Network
 from tuilab.engine.trainer import Trainer
@@ -63,19 +64,21 @@ def train(
     """Train an experiment in this process and return the outcome; nothing is written to disk.
 
     `data` replaces what the experiment names; `on_event` is called with everything that happens. Raises DivergedError
-    when the loss becomes NaN or infinite, ExperimentError and DataError for what cannot be trained.
+    when the loss becomes NaN or infinite, ExperimentError and DataError for what cannot be trained, DeviceError
+    where the device is not there or fails.
     """
     experiment = load(model, *overrides) if isinstance(model, (str, Path)) else model
     if data is None:
         data = load_data(experiment.data, experiment.seed)
-    trainer = Trainer(experiment, data, choose_device(experiment.training.device))
-    for event in trainer.run():
-        if on_event is not None:
-            on_event(event)
-        if isinstance(event, TrainingDone) and event.status == "diverged":
-            raise DivergedError(event.reason)
-    labels = trainer.history[0].results if trainer.history else ()
-    history = {label: [epoch.results[label] for epoch in trainer.history] for label in labels}
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    results = {name: trainer.evaluate(split) for name, split in parts.items() if split}
+    with device_failures_told():
+        trainer = Trainer(experiment, data, choose_device(experiment.training.device))
+        for event in trainer.run():
+            if on_event is not None:
+                on_event(event)
+            if isinstance(event, TrainingDone) and event.status == "diverged":
+                raise DivergedError(event.reason)
+        labels = trainer.history[0].results if trainer.history else ()
+        history = {label: [epoch.results[label] for epoch in trainer.history] for label in labels}
+        parts = {"train": data.train, "validation": data.validation, "test": data.test}
+        results = {name: trainer.evaluate(split) for name, split in parts.items() if split}
     return Trained(experiment, data, trainer.network, history, results)

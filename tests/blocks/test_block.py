@@ -29,6 +29,7 @@ BLOCKS = [block for kind in KINDS for block in kind.registry.values()]
 SECTIONS = [Experiment, DataSettings, Training, EarlyStopping]
 
 REQUIRED: dict[str, dict[str, Any]] = {
+    "dataset folder": {"path": "/data/pictures"},
     "layer dense": {"units": 3},
     "layer activation": {"activation": Relu()},
     "layer reshape": {"target_shape": (2, 2)},

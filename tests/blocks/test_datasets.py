@@ -70,8 +70,8 @@ def test_blobs_name_a_class_for_each_centre() -> None:
 
 
 def test_other_names_lead_to_sets_that_exist() -> None:
-    assert set(Dataset.other_names.values()) <= set(EVERY)
-    assert not set(Dataset.other_names) & set(EVERY)
+    assert set(Dataset.other_names.values()) <= set(Dataset.registry)
+    assert not set(Dataset.other_names) & set(Dataset.registry)
     with pytest.raises(ValueError, match="unknown dataset 'and': write gate_and"):
         Dataset.choose("and")
 

@@ -254,7 +254,7 @@ def test_one_precision_throughout(dtype: str) -> None:
     trainer, _ = train(everything(dtype=dtype), make_data())
     assert trainer.network.arena.values.dtype == dtype
     assert all(slot.dtype == dtype for slot in trainer.updater.slots.values())
-    assert trainer.network.predictions.dtype == trainer.train.x.dtype == dtype
+    assert trainer.network.predictions.dtype == trainer.train.batch(0)[0].dtype == dtype
 
 
 def test_learning_works() -> None:

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from tuilab.blocks.augmentations import Augmentation, colour, fixed, geometry
 from tuilab.blocks.block import Block
 from tuilab.blocks.constraints import NormConstraint
+from tuilab.blocks.datasets import Folder
 from tuilab.blocks.layers import Layer
 from tuilab.blocks.layers.containers import Container, Residual
 from tuilab.blocks.schedules import Step
@@ -63,6 +64,7 @@ BY_HAND: dict[tuple[type[BaseModel], str], st.SearchStrategy[Any]] = {
     (Step, "values"): st.lists(st.floats(0, 1), min_size=3, max_size=3),
     (Experiment, "name"): st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=80),
     (Training, "device"): st.sampled_from(["auto", "cpu", "gpu", "gpu:1"]),
+    (Folder, "path"): st.sampled_from(["/data/pictures", "a b", "ä%'\""]),
     (DataSettings, "path"): st.sampled_from(["/data/houses.csv", "a b.npz", "ä%'\".CSV"]),
 }
 """Settings whose rule is not in their type and bounds."""

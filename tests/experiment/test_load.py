@@ -377,9 +377,17 @@ DATA = [
         "data: validation_path goes with a .csv file in path, take it out",
     ),
     ('path = "a.npz"\ntest_path = "b.csv"', "data: test_path goes with a .csv file in path, take it out"),
-    ('path = "a.xlsx"', 'data: path must name a .csv or .npz file, got "a.xlsx"'),
-    ('path = ""', 'data: path must name a .csv or .npz file, got ""'),
-    ('path = "csv"', 'data: path must name a .csv or .npz file, got "csv"'),
+    (
+        'path = "a.npy"',
+        'data: target must name the .npy file of what is to be predicted: target = "labels.npy"',
+    ),
+    (
+        'path = "a.npy"\ntarget = "price"',
+        'data: target must name the .npy file of what is to be predicted: target = "labels.npy"',
+    ),
+    ('path = "a.xlsx"', 'data: path must name a .csv, .npz or .npy file, got "a.xlsx"'),
+    ('path = ""', 'data: path must name a .csv, .npz or .npy file, got ""'),
+    ('path = "csv"', 'data: path must name a .csv, .npz or .npy file, got "csv"'),
     ('path = "a\\u0000.csv"', 'data.path: must be printable on one line, got "a�.csv"'),
 ]
 

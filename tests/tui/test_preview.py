@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.data.idx_files import write_set
+from tests.data.test_picture_folder import draw
 from tuilab.blocks.datasets import Dataset, Mnist
 from tuilab.experiment.document import DataSettings
 from tuilab.experiment.draft import Draft
 from tuilab.tui.data_list import data_of, list_sources, seed_of, sources, use
-from tuilab.tui.preview import Preview, look_at, sample_count
+from tuilab.tui.preview import MOST_READ, Preview, look_at, sample_count
 
 
 def preview_of(name: str, **settings: object) -> Preview:
@@ -135,3 +137,46 @@ def test_use_takes_the_place_of_a_file_in_one_edit() -> None:
     assert "# small" in draft.text
     draft.undo()
     assert draft.text == text
+
+
+@pytest.mark.parametrize("large", [0, 1 << 30])
+def test_pictures_in_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, large: int) -> None:
+    """Only a few of them are read, one of every class first."""
+    monkeypatch.setattr("tuilab.data.streaming.LARGE", large)
+    draw(tmp_path, 30)
+    (tmp_path / "cats" / "29.png").write_bytes(b"junk")
+    seen = look_at(DataSettings(dataset={"type": "folder", "path": str(tmp_path), "size": 4}, validation_split=0), 0)
+    assert seen.parts == {"train": 72, "test": 18}
+    assert seen.classes == {"ants": 30, "bees": 30, "cats": 30}
+    assert [name for _, name in seen.images[:4]] == ["ants", "bees", "cats", "ants"]
+    assert seen.images[0][0].shape == (4, 4, 3)
+
+
+def test_a_table_that_stays_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((3000, 2)).astype("float32")
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=np.arange(3000) % 2)
+    settings = DataSettings(path=str(tmp_path / "own.npz"))
+    whole = look_at(settings, 0)
+    monkeypatch.setattr("tuilab.data.streaming.LARGE", 0)
+    some = look_at(settings, 0)
+    assert some.parts == whole.parts
+    assert some.classes == whole.classes
+    assert some.rows is not None
+    assert whole.rows is not None
+    assert [line.cells for line in some.rows.lines] == [line.cells for line in whole.rows.lines]
+    assert some.statistics is not None
+    distinct = [int(line.cells[-1].text.replace(",", "")) for line in some.statistics.lines]
+    assert all(100 < count <= 3 * MOST_READ for count in distinct)
+
+
+def test_a_folder_of_ones_own_is_listed(tmp_path: Path) -> None:
+    text = '[data]\ndataset = { type = "folder", path = "pictures", size = 4 }\n'
+    draft = Draft.from_text(text, tmp_path / "e.toml")
+    found = {source.key: source for source in sources(data_of(draft), tmp_path)}
+    assert (found["folder"].here, found["folder"].chosen) == (False, True)
+    assert list_sources([found["folder"]], {}, {}).lines[0].cells[1].text == "missing"
+    draw(tmp_path / "pictures", 2)
+    found = {source.key: source for source in sources(data_of(draft), tmp_path)}
+    assert found["folder"].here
+    cells = [cell.text for cell in list_sources([found["folder"]], {"folder": 6}, {}).lines[0].cells]
+    assert cells == ["folder", "6", "categorical", "3", "4 × 4 × 3"]

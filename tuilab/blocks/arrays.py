@@ -48,6 +48,17 @@ class Ops(Protocol):
         """Whether arrays lie in the host's memory, and functions over them are compiled."""
         ...
 
+    @property
+    def records(self) -> bool:
+        """Whether all that a step tells the device can be recorded and started again at once
+        (`tuilab.engine.kernels.launching`)."""
+        ...
+
+    def alongside(self) -> Ops | None:
+        """Return operations for another thread to use at the same time, which give the same numbers; None where the
+        device has but one thread at work."""
+        ...
+
     def scratch(
         self, like: Array, dtype: str | None = None, shape: Shape | None = None
     ) -> AbstractContextManager[Array]:
@@ -121,9 +132,11 @@ class Ops(Protocol):
         g: Array,
         slots: Sequence[Array],
         coefficients: Sequence[float | Array],
-        kept: float,
+        kept: float | Array,
     ) -> None:
-        """Multiply the weights by `kept`, then change them and the slots for the gradient (`Optimizer.update`)."""
+        """Multiply the weights by `kept`, then change them and the slots for the gradient (`Optimizer.update`).
+
+        Coefficients and `kept` are numbers, or arrays of one number each on a device that `records`."""
         ...
 
     def norms(self, x: Array, minus: Array | None, places: HostArray, out: Array) -> None:

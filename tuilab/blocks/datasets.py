@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
@@ -10,7 +11,11 @@ from pydantic import Field, TypeAdapter, field_validator, model_validator
 from tuilab.blocks.arrays import Shape
 from tuilab.blocks.block import Block
 from tuilab.blocks.metric import Task
+from tuilab.blocks.window import Size
+from tuilab.errors import DataError
+from tuilab.text import clean_text
 
+MOST_CLASSES = 1000
 Normalization: TypeAlias = Literal["none", "standardize", "rescale"]
 
 
@@ -70,13 +75,14 @@ class Dataset(Block, kind=True):
         "fashion": "fashion_mnist",
         "cifar": "cifar10",
         "cifar_10": "cifar10",
+        "image_folder": "folder",
         "multi_label": "multilabel",
     }
 
     @classmethod
     def offered(cls) -> list[str]:
-        """Return the names of the sets that there is something to learn from."""
-        return [name for name, block in cls.registry.items() if block is not ShapeOnly]
+        """Return the names of the sets that anybody can learn from."""
+        return [name for name, block in cls.registry.items() if block not in (Folder, ShapeOnly)]
 
     def info(self) -> DataInfo:
         """Return shape, task and names, without reading the data."""
@@ -438,6 +444,63 @@ class Cifar10(Downloaded):
     def info(self) -> DataInfo:
         names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
         return DataInfo((32, 32, 3), "categorical", classes=names)
+
+
+# The user's own pictures.
+
+PARTS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
+"""Names of folders that are a part of a set."""
+
+
+class Folder(Dataset):
+    """Pictures in a folder of your own, .png and .jpg, those of each class in a folder inside it: cats/, dogs/. Where
+    these stand in folders train/, validation/ and test/, they are those parts.
+
+    Each picture is brought to one size. Where all of them together are large, they are read from the disk while the
+    network trains.
+    """
+
+    default_normalization = "rescale"
+
+    path: str = Field(min_length=1, max_length=4096, description="The folder, beside the experiment file.")
+    size: Size = Field((64, 64), description="Height and width that pictures are brought to; one number for both.")
+    grey: bool = Field(False, description="Whether pictures become grey, of one channel; otherwise they have three.")
+
+    @field_validator("path")
+    @classmethod
+    def _printable(cls, path: str) -> str:
+        if not path.isprintable():
+            raise ValueError("must be printable on one line")
+        return path
+
+    def info(self) -> DataInfo:
+        """Return shape and names, from the names of the folders. Raises DataError."""
+        parts = self.parts()
+        names = folders(os.path.join(self.path, parts["train"]) if parts else self.path)
+        if not 2 <= len(names) <= MOST_CLASSES:
+            held = f"{len(names):,} folders" if len(names) != 1 else "a single folder"
+            raise DataError(
+                f"{clean_text(self.path, 400)}: holds {held}; there must be one for each of 2 to {MOST_CLASSES} classes"
+            )
+        task: Task = "binary" if len(names) == 2 else "categorical"
+        return DataInfo((*self.size, 1 if self.grey else 3), task, tuple(names))
+
+    def parts(self) -> dict[str, str]:
+        """Return the folders of train and, where there are such parts, validation and test; nothing where the folder
+        holds the classes themselves. Raises DataError."""
+        found = folders(self.path)
+        parts = {part: name for part, names in PARTS.items() for name in names if name in found}
+        return parts if "train" in parts and len(parts) == len(found) else {}
+
+
+def folders(path: str) -> list[str]:
+    """Return the names of the folders in a folder, in order, without hidden ones."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        reason = clean_text(error.strerror or "cannot be read", 100)
+        raise DataError(f"{clean_text(path, 400)}: cannot be read as a folder ({reason})") from None
 
 
 # Nothing to learn from.

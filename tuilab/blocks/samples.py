@@ -1,24 +1,69 @@
-"""Samples in memory: what `tuilab.data` reads and `tuilab.engine` trains on."""
+"""Samples, in memory or on disk: what `tuilab.data` reads and `tuilab.engine` trains on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from tuilab.blocks.arrays import HostArray
+from tuilab.blocks.arrays import HostArray, Shape
 from tuilab.blocks.datasets import DataInfo
+
+
+class Stored:
+    """Features that stay on disk, and are read as they are asked for: what an array of them offers, as far as anybody
+    needs it."""
+
+    nbytes = 0
+    """Of memory that they take."""
+
+    def __init__(self, shape: Shape, dtype: str) -> None:
+        self.shape = shape
+        """(samples, *input shape)."""
+        self.dtype = dtype
+        """uint8 or float32."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, rows: HostArray, out: HostArray) -> None:
+        """out[i] = sample rows[i]; out: (rows, *input shape) of `dtype`. Only one thread at a time may read. Raises
+        DataError where the disk does not hold what it should."""
+        raise NotImplementedError  # abstract
+
+    def __getitem__(self, which: int | slice | HostArray) -> HostArray:
+        """Return one sample, or an array of those in a slice or at positions."""
+        import numpy as np
+
+        places = np.arange(*which.indices(len(self))) if isinstance(which, slice) else np.asarray(which)
+        out: HostArray = np.empty((places.size, *self.shape[1:]), self.dtype)
+        self.read(places.reshape(-1), out)
+        return out if places.ndim else np.asarray(out[0])
+
+    def part(self, rows: HostArray) -> Stored:
+        """Return some of the samples, in the order of `rows`."""
+        return _Part(self, rows)
+
+
+class _Part(Stored):
+    def __init__(self, whole: Stored, rows: HostArray) -> None:
+        super().__init__((len(rows), *whole.shape[1:]), whole.dtype)
+        self.whole = whole
+        self.rows = rows
+
+    def read(self, rows: HostArray, out: HostArray) -> None:
+        self.whole.read(self.rows[rows], out)
 
 
 @dataclass(frozen=True)
 class Split:
     """One part of a data set.
 
-    features: (samples, *input shape), as stored: uint8 images, float32 tables.
+    features: (samples, *input shape), as stored: uint8 images, float32 tables; sets larger than memory stay on disk.
     targets: binary and categorical int64 (samples,); multi_label float32 (samples, labels); regression float32
     (samples, targets).
     """
 
-    features: HostArray
+    features: HostArray | Stored
     targets: HostArray
 
     def __len__(self) -> int:

@@ -113,5 +113,7 @@ def _dataset(name: str) -> Dataset:
 
     try:
         return Dataset.choose(name)
-    except (PydanticCustomError, ValidationError) as error:
+    except ValidationError:
+        raise UsageError(f"{name} has settings that an experiment must make: tuilab blocks {name}") from None
+    except PydanticCustomError as error:
         raise UsageError(str(error).replace("'tuilab blocks'", "'tuilab datasets'")) from None

@@ -228,7 +228,7 @@ def _print_next(run: RunDirectory) -> None:
     dataset = load_experiment(run.experiment_file).data.dataset
     message("\nNext:")
     message(f"  tuilab evaluate {run.name}")
-    if dataset is not None:
+    if dataset is not None and dataset.type_name() in dataset.offered():
         suffix = "csv" if len(dataset.info().input_shape) == 1 else "npy"
         message(f"  tuilab datasets sample {dataset.type_name()} samples.{suffix}")
         message(f"  tuilab predict {run.name} samples.{suffix}")

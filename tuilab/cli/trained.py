@@ -25,7 +25,7 @@ def evaluate(run: Run, best: Best = False, runs: Runs = None, data_dir: DataDir 
     from tuilab.runs.trained import TrainedRun
 
     trained = TrainedRun(find_run(runs_folder(runs), run), best)
-    data = load(trained.experiment.data, trained.experiment.seed, data_dir)
+    data = load(trained.experiment.data, trained.experiment.seed, data_dir, glance=True)
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     results = {name: finite(trained.evaluate(split)) for name, split in parts.items() if split}
     if as_json:

@@ -1,7 +1,8 @@
 """The user's own arrays: an .npz file with x_train and y_train and, where there are such parts, x_val and y_val, x_test
-and y_test.
+and y_test; or two .npy files, x and y.
 
 x: (n, features), (n, height, width) or (n, height, width, channels); bytes stay bytes, other numbers become float32.
+   Large ones stay in the file, where it is not compressed.
 y: whole numbers from 0, or texts, are classes, and so is (n, classes) of 0 and 1 with a single 1 a row; any other
 (n, labels) of 0 and 1 are labels that do not exclude each other; fractions, (n,) or (n, targets), are a regression.
 """
@@ -13,42 +14,51 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, overload
 
 import numpy as np
 
 from tuilab.blocks.arrays import HostArray, Shape
 from tuilab.blocks.datasets import DataInfo
+from tuilab.blocks.samples import Stored
 from tuilab.data.csv_file import listed
 from tuilab.data.folders import shown
+from tuilab.data.streaming import read_header, stored_array
 from tuilab.errors import DataError
 from tuilab.text import clean_text
 
 MOST_BYTES = 8 << 30  # of one array, unpacked
 MOST_CLASSES = 1000
+FRACTIONS = 1
+"""A white pixel, where images are numbers from 0 to 1."""
 
 
-def describe_archive(path: Path) -> DataInfo:
-    """Return shape, task and names, reading of the features only their shape. Raises DataError."""
-    with _Archive(path) as archive:
+def describe_archive(path: Path, targets: Path | None = None) -> DataInfo:
+    """Return shape, task and names, reading of the features only their shape; `targets`: the file of these where `path`
+    is an .npy file. Raises DataError."""
+    with _Archive(path) if targets is None else _Pair(path, targets) as archive:
         shape = _with_channels(archive.shape("x_train"))
-        return _info(archive.read("y_train"), shape[1:], f"{shown(path)}, y_train")
+        return _info(archive.read("y_train"), shape[1:], archive.place("y_train"))
 
 
-def read_archive(path: Path) -> tuple[DataInfo, dict[str, tuple[HostArray, HostArray]]]:
+def read_archive(
+    path: Path, targets_file: Path | None = None
+) -> tuple[DataInfo, dict[str, tuple[HostArray | Stored, HostArray]]]:
     """Return what `describe_archive` does; features and targets, as in a Split, of `train` and, if there, `val` and
     `test`.
 
     Raises DataError with the place of what is missing or wrong.
     """
-    with _Archive(path) as archive:
+    archive = _Archive(path) if targets_file is None else _Pair(path, targets_file)
+    with archive:
         parts = ["train", *(part for part in ("val", "test") if {f"x_{part}", f"y_{part}"} & archive.names)]
-        arrays = {name: archive.read(name) for part in parts for name in (f"x_{part}", f"y_{part}")}
-    info = _info(arrays["y_train"], _with_channels(arrays["x_train"].shape)[1:], f"{shown(path)}, y_train")
-    samples = {}
+        features = {part: archive.features(f"x_{part}") for part in parts}
+        targets = {part: archive.read(f"y_{part}") for part in parts}
+    info = _info(targets["train"], _with_channels(features["train"].shape)[1:], archive.place("y_train"))
+    samples: dict[str, tuple[HostArray | Stored, HostArray]] = {}
     for part in parts:
-        x_place, y_place = f"{shown(path)}, x_{part}", f"{shown(path)}, y_{part}"
-        x, y = as_features(arrays[f"x_{part}"], x_place), arrays[f"y_{part}"]
+        x_place, y_place = archive.place(f"x_{part}"), archive.place(f"y_{part}")
+        x, y = as_features(features[part], x_place), targets[part]
         if x.shape[1:] != info.input_shape:
             raise DataError(
                 f"{x_place}: samples are {x.shape[1:]}, those of x_train {info.input_shape}; make them alike"
@@ -56,8 +66,9 @@ def read_archive(path: Path) -> tuple[DataInfo, dict[str, tuple[HostArray, HostA
         if y.shape[:1] != x.shape[:1]:
             raise DataError(f"{y_place}: has the shape {y.shape} for {len(x)} samples; there must be a target for each")
         samples[part] = (x, _targets(y, info, y_place))
-    if len(info.input_shape) == 3 and not np.any(samples["train"][0] > 1):  # images as numbers from 0 to 1
-        info = replace(info, pixel_maximum=1)
+    first = samples["train"][0]
+    if len(info.input_shape) == 3 and not isinstance(first, Stored) and not np.any(first > 1):
+        info = replace(info, pixel_maximum=FRACTIONS)
     return info, samples
 
 
@@ -72,17 +83,24 @@ def read_arrays(path: Path) -> HostArray:
         return _read(file)
 
 
-def as_features(x: HostArray, place: str) -> HostArray:
+@overload
+def as_features(x: HostArray, place: str) -> HostArray: ...
+@overload
+def as_features(x: HostArray | Stored, place: str) -> HostArray | Stored: ...
+def as_features(x: HostArray | Stored, place: str) -> HostArray | Stored:
     """Return an array as features, (n, features) or (n, height, width, channels), uint8 or float32."""
-    if x.dtype.kind not in "biuf":
+    if not isinstance(x, Stored) and x.dtype.kind not in "biuf":
         raise DataError(f"{place}: holds {x.dtype}, not numbers; save it as float32 or uint8")
-    x = x.reshape(_with_channels(x.shape))
-    if x.ndim not in (2, 4) or 0 in x.shape:
+    shape = _with_channels(x.shape)
+    if len(shape) not in (2, 4) or 0 in shape:
         raise DataError(
-            f"{place}: has the shape {x.shape}; it must be (n, features), (n, height, width) or "
+            f"{place}: has the shape {shape}; it must be (n, features), (n, height, width) or "
             "(n, height, width, channels), with at least one sample"
         )
-    return x if x.dtype == np.uint8 else _as_float32(x, place)
+    if isinstance(x, Stored):
+        x.shape = shape
+        return x
+    return x.reshape(shape) if x.dtype == np.uint8 else _as_float32(x.reshape(shape), place)
 
 
 def _info(y: HostArray, input_shape: Shape, place: str) -> DataInfo:
@@ -176,29 +194,75 @@ class _Archive:
     def __exit__(self, *_: object) -> None:
         self._zip.close()
 
+    def place(self, name: str) -> str:
+        """Return what messages call an array."""
+        return f"{shown(self.path)}, {name}"
+
     def shape(self, name: str) -> Shape:
         """Return the shape of an array from its header alone."""
-        with self._member(name) as file:
-            header = np.lib.format
-            version = header.read_magic(file)
-            read_header = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0
-            return tuple(read_header(file)[0])
+        with self._member(name, whole=False) as file:
+            return read_header(file)[0]
+
+    def features(self, name: str) -> HostArray | Stored:
+        """Return an array of samples; a large one as it lies in the file, where it is not compressed."""
+        place = self.place(name)
+        if name in self.names:
+            with _reading(self.path, place):
+                stored = stored_array(self.path, place, self._zip.getinfo(f"{name}.npy"))
+            if stored is not None:
+                return stored
+        return self.read(name)
 
     def read(self, name: str) -> HostArray:
         with self._member(name) as file:
             return _read(file)
 
     @contextmanager
-    def _member(self, name: str) -> Iterator[IO[bytes]]:
-        place = f"{shown(self.path)}, {name}"
+    def _member(self, name: str, whole: bool = True) -> Iterator[IO[bytes]]:
+        place = self.place(name)
         if name not in self.names:
             has = listed(sorted(self.names)) or "no array"
             raise DataError(f"{shown(self.path)}: holds no array named {name}; it has {has}")
         member = self._zip.getinfo(f"{name}.npy")
-        if member.file_size > MOST_BYTES:
-            raise DataError(f"{place}: unpacks to more than {MOST_BYTES >> 30} GiB; make it smaller")
+        if whole and member.file_size > MOST_BYTES:
+            raise DataError(
+                f"{place}: unpacks to more than {MOST_BYTES >> 30} GiB; save it uncompressed (numpy.savez), "
+                "then it is read while the network trains"
+            )
         with _reading(self.path, place), self._zip.open(member) as file:
             yield file
+
+
+class _Pair:
+    """Two .npy files, read as if they were the arrays of an archive: samples, and what is to be predicted of them."""
+
+    names = frozenset({"x_train", "y_train"})
+
+    def __init__(self, features: Path, targets: Path) -> None:
+        self.paths = {"x_train": features, "y_train": targets}
+
+    def __enter__(self) -> _Pair:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    def place(self, name: str) -> str:
+        return shown(self.paths[name])
+
+    def shape(self, name: str) -> Shape:
+        path = self.paths[name]
+        with _reading(path, shown(path)), path.open("rb") as file:
+            return read_header(file)[0]
+
+    def features(self, name: str) -> HostArray | Stored:
+        path = self.paths[name]
+        with _reading(path, shown(path)):
+            stored = stored_array(path, shown(path))
+        return stored or self.read(name)
+
+    def read(self, name: str) -> HostArray:
+        return read_arrays(self.paths[name])
 
 
 @contextmanager

@@ -27,7 +27,11 @@ def standardization(features: HostArray) -> Scaling:
     squares = np.zeros_like(mean)
     for start in range(0, len(features), BLOCK):
         squares += np.square(features[start : start + BLOCK] - mean).sum(axis=axes)
-    deviation = np.sqrt(squares / math.prod(features.shape[:-1]))
+    return standardizing(mean, np.sqrt(squares / math.prod(features.shape[:-1])))
+
+
+def standardizing(mean: HostArray, deviation: HostArray) -> Scaling:
+    """Return the scaling of features with this mean and deviation; those that never change become 0."""
     # equal samples have a rounded mean, so their deviation is not exactly zero; below 1e-30, 1 / deviation overflows
     constant = deviation <= np.maximum(np.abs(mean) * 1e-7, 1e-30)
     scale = np.where(constant, 1, 1 / np.where(constant, 1, deviation))

@@ -28,10 +28,18 @@ class Arena:
     from the beginning.
 
     values: (size,), gradients: (trainable size,), flat; the gaps between parameters hold zeros. Without `initial`, so
-    does all else: for weights that are read from a file.
+    does all else: for weights that are read from a file. Where nothing `trains` there are no gradients.
     """
 
-    def __init__(self, ops: Ops, layers: Sequence[PlannedLayer], dtype: str, seed: int, initial: bool = True) -> None:
+    def __init__(
+        self,
+        ops: Ops,
+        layers: Sequence[PlannedLayer],
+        dtype: str,
+        seed: int,
+        initial: bool = True,
+        trains: bool = True,
+    ) -> None:
         wanted = [(index, parameter) for index, layer in enumerate(layers) for parameter in layer.parameters]
         wanted.sort(key=lambda item: not item[1].trainable)
         step = ALIGNMENT // (8 if dtype == "float64" else 4)
@@ -43,14 +51,14 @@ class Arena:
             if parameter.trainable:
                 self.trainable_size = end
         self.values: Array = ops.xp.zeros(end, dtype=dtype)
-        self.gradients: Array = ops.xp.zeros(self.trainable_size, dtype=dtype)
+        self.gradients: Array = ops.xp.zeros(self.trainable_size if trains else 0, dtype=dtype)
         self.entries = [
             Entry(
                 index,
                 parameter,
                 place,
                 self.values[place].reshape(parameter.shape),
-                self.gradients[place].reshape(parameter.shape) if parameter.trainable else None,
+                self.gradients[place].reshape(parameter.shape) if parameter.trainable and trains else None,
             )
             for (index, parameter), place in zip(wanted, places, strict=True)
         ]

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
-from tuilab.blocks.arrays import Array, HostArray, Ops, Shape, host_generator
-from tuilab.blocks.samples import Scaling, Split
+import numpy as np
+
+from tuilab.blocks.arrays import Array, Clock, HostArray, Ops, Shape, host_generator
+from tuilab.blocks.samples import Scaling, Split, Stored
 from tuilab.engine.augmenting import Augmenter
+from tuilab.engine.preparing import Ahead, Moment
+from tuilab.engine.threads import one_to_spare
 
 if TYPE_CHECKING:
     from tuilab.engine.network import Network
 
+Augment: TypeAlias = Callable[[Ops, Clock], Augmenter]
+"""Makes an augmenter over operations that one thread uses at a time, for the moments that a clock shows."""
+
 
 def batches_for(network: Network, split: Split, scaling: Scaling | None, training: bool = False) -> Batches:
     """Return samples as a network takes them; `training`: with the augmentations that act in training alone."""
-    ops, plan, size, dtype = network.ops, network.plan, network.batch_size, network.dtype
-    stored, augmenter = split.features.shape[1:], None
-    if plan.augmentation:
-        clock = network.clock if training else None
-        augmenter = Augmenter(ops, plan.augmentation, stored, plan.outputs, size, dtype, network.seed, clock)
-    return Batches(ops, split, scaling, plan.input_shape, size, dtype, augmenter)
+    plan, size, dtype = network.plan, network.batch_size, network.dtype
+    stored = split.features.shape[1:]
+
+    def augment(ops: Ops, clock: Clock) -> Augmenter:
+        moments = clock if training else None
+        return Augmenter(ops, plan.augmentation, stored, plan.outputs, size, dtype, network.seed, moments)
+
+    chosen = augment if plan.augmentation else None
+    return Batches(network.ops, split, scaling, plan.input_shape, size, dtype, chosen, network.clock)
 
 
 class Batches:
-    """One part of a data set on the device.
+    """One part of a data set on the device, or on disk.
 
     Features stay in the type in which they are stored; a batch is gathered, converted and scaled into one buffer, and
-    augmented from there. `shape`: of one sample as the network sees it.
+    augmented from there. Where that takes long, or reads from the disk, it happens while the batch before is used, by
+    `clock` the step before. `shape`: of one sample as the network sees it.
     """
 
     def __init__(
@@ -39,34 +50,51 @@ class Batches:
         shape: Shape,
         batch_size: int,
         dtype: str,
-        augmenter: Augmenter | None = None,
+        augment: Augment | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        xp = ops.xp
+        xp, stored = ops.xp, split.features.shape[1:]
         self.ops = ops
         self.shape = shape
-        self.augmenter = augmenter
+        self.augment = augment
+        self.clock = clock or Clock()
         self.targets: Array | None = None
         """Of the last batch, where its samples were mixed: what the loss compares with, (rows, units)."""
-        if augmenter is not None:
-            shape = split.features.shape[1:]  # augmentations see pictures, also where the network takes them flat
+        self.loaded_shape = shape if augment is None else stored
+        """Augmentations see pictures, also where the network takes them flat."""
         self.samples = len(split)
         self.batch_size = batch_size
-        self.features: Array = xp.ascontiguousarray(xp.asarray(split.features).reshape(self.samples, *shape))
+        self.dtype = dtype
+        self.source = split.features if isinstance(split.features, Stored) else None
+        if not isinstance(split.features, Stored):
+            features = xp.asarray(split.features).reshape(self.samples, *self.loaded_shape)
+            self.features: Array = xp.ascontiguousarray(features)
         self.labels: Array = xp.ascontiguousarray(xp.asarray(split.targets))
         if self.labels.ndim > 1:
             self.labels = self.labels.astype(dtype)
-        self.scaling = _scaling_arrays(ops, scaling, split.features.shape[1:], shape, dtype)
-        self.order = xp.arange(self.samples)
-        self.x: Array = xp.empty((batch_size, *shape), dtype=dtype)
-        self.y: Array = xp.empty((batch_size, *self.labels.shape[1:]), dtype=self.labels.dtype)
+        self.scaling = _scaling_arrays(ops, scaling, stored, self.loaded_shape, dtype)
+        self._order = np.arange(self.samples)
+        self.order: Array = xp.asarray(self._order)
+        early = self.source is not None or (augment is not None and one_to_spare())
+        self._alone = ops.alongside() if early else None
+        """Operations for the thread that prepares batches; where there are none, it only reads."""
+        self._early = self.source is not None or self._alone is not None
+        self._ahead = Ahead(self._prepare, always=self.source is not None)
+        self._in_order: Array = xp.arange(batch_size)
+        self._places = [_Place(self, self._alone or ops) for _ in range(2 if self._early else 1)]
 
     def __len__(self) -> int:
         return math.ceil(self.samples / self.batch_size)
 
     def shuffle(self, seed: int, epoch: int) -> None:
         """Draw the order of an epoch; it depends on seed and epoch alone."""
-        order = host_generator(seed, "order", epoch).permutation(self.samples)
-        self.order[...] = self.ops.xp.asarray(order)
+        self.rest()
+        self._order[...] = host_generator(seed, "order", epoch).permutation(self.samples)
+        self.order[...] = self.ops.xp.asarray(self._order)
+
+    def rest(self) -> None:
+        """Wait until no thread is at work here; none begins before the next batch is asked for."""
+        self._ahead.forget()
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
         for index in range(len(self)):
@@ -75,22 +103,83 @@ class Batches:
     def batch(self, index: int) -> tuple[Array, Array]:
         """Return inputs (rows, *shape) and labels of batch `index` of this epoch; valid until the next call.
 
-        Of mixed samples the labels are those of the larger share, and `targets` holds the shares.
+        Of mixed samples the labels are those of the larger share, and `targets` holds the shares. Raises DataError
+        where samples on the disk are not what they should be.
         """
-        count = min(self.batch_size, self.samples - index * self.batch_size)
-        x, y = self.x[:count], self.y[:count]
-        self.load(index * self.batch_size, x, y)
-        if self.augmenter is not None:
-            x, self.targets = self.augmenter.change(x, y)
-            x = x.reshape(count, *self.shape)
-        return x, y
+        moment, following = Moment(index, self.clock.epoch, self.clock.step), None
+        if self._early and index + 1 < len(self):
+            following = Moment(index + 1, moment.epoch, moment.step + 1)
+        place = self._places[self._ahead.take(moment, following)]
+        if self._alone is None:
+            self._fill(place, moment)
+        self.targets = place.targets
+        return place.inputs, place.labels
 
     def load(self, first: int, x: Array, y: Array) -> None:
         """Write as many samples as there is room for, from the one that is `first` in this epoch's order on, and their
         labels; not augmented."""
-        rows = self.order[first : first + len(y)]
-        self.ops.load(self.features, rows, *self.scaling, out=x)
-        self.ops.gather(self.labels, rows, out=y)
+        if self.source is None:
+            self.ops.load(self.features, self.order[first : first + len(y)], *self.scaling, out=x)
+        else:
+            self.rest()
+            place = self._places[0]
+            for start in range(0, len(y), self.batch_size):
+                portion = x[start : start + self.batch_size]
+                self._read(place, first + start, len(portion))
+                self._load_read(place, self.ops, portion)
+        self.ops.gather(self.labels, self.order[first : first + len(y)], out=y)
+
+    def _prepare(self, number: int, moment: Moment) -> None:
+        """Do what can be done on any thread."""
+        place = self._places[number]
+        if self.source is not None:
+            self._read(place, moment.batch * self.batch_size, self._rows(moment.batch))
+        if self._alone is not None:
+            self._fill(place, moment)
+
+    def _rows(self, index: int) -> int:
+        return min(self.batch_size, self.samples - index * self.batch_size)
+
+    def _read(self, place: _Place, first: int, count: int) -> None:
+        """Read samples from the disk, in this epoch's order."""
+        assert self.source is not None
+        self.source.read(self._order[first : first + count], place.raw[:count])
+
+    def _load_read(self, place: _Place, ops: Ops, x: Array) -> None:
+        """Write the samples that were read as the network, or the augmentation, wants them."""
+        raw = ops.xp.asarray(place.raw[: len(x)]).reshape(x.shape)
+        ops.load(raw, self._in_order[: len(x)], *self.scaling, out=x)
+
+    def _fill(self, place: _Place, moment: Moment) -> None:
+        """Make the batch of a moment, whose samples have been read."""
+        ops, first, count = self._alone or self.ops, moment.batch * self.batch_size, self._rows(moment.batch)
+        x, y, rows = place.x[:count], place.y[:count], self.order[first : first + count]
+        if self.source is None:
+            ops.load(self.features, rows, *self.scaling, out=x)
+        else:
+            self._load_read(place, ops, x)
+        ops.gather(self.labels, rows, out=y)
+        if place.augmenter is not None:
+            place.clock.epoch, place.clock.step = moment.epoch, moment.step
+            x, place.targets = place.augmenter.change(x, y)
+            x = x.reshape(count, *self.shape)
+        place.inputs, place.labels = x, y
+
+
+class _Place:
+    """The buffers of one batch, and what was last prepared in them; in the hands of one thread at a time."""
+
+    def __init__(self, batches: Batches, ops: Ops) -> None:
+        empty, size = ops.xp.empty, batches.batch_size
+        self.x: Array = empty((size, *batches.loaded_shape), dtype=batches.dtype)
+        self.y: Array = empty((size, *batches.labels.shape[1:]), dtype=batches.labels.dtype)
+        self.clock = Clock()
+        self.augmenter = None if batches.augment is None else batches.augment(ops, self.clock)
+        if batches.source is not None:
+            self.raw: HostArray = np.empty((size, *batches.source.shape[1:]), dtype=batches.source.dtype)
+            """As the disk has them."""
+        self.inputs, self.labels = self.x[:0], self.y[:0]
+        self.targets: Array | None = None
 
 
 def _scaling_arrays(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from tuilab.blocks.activations import Activation
 from tuilab.blocks.arrays import Array, Clock, Ops, Shape, Stream
@@ -13,6 +14,7 @@ from tuilab.blocks.losses import Loss
 from tuilab.blocks.regularizers import Regularizer
 from tuilab.engine.arena import Arena
 from tuilab.engine.targets import TargetEncoder
+from tuilab.engine.turns import Place, Turns
 from tuilab.experiment.plan import Plan, PlannedLayer, in_line, largest_inputs
 
 
@@ -20,11 +22,20 @@ class Network:
     """Layers bound to arrays for batches of up to `batch_size` samples.
 
     All buffers are made here; a step allocates no array memory once the scratch memory has grown to its size. Without
-    `initial` the parameters are zeros, for whoever reads them from a file.
+    `initial` the parameters are zeros, for whoever reads them from a file. One that never `trains` has no gradients,
+    and two buffers for what its layers give, by turns.
     """
 
     def __init__(
-        self, ops: Ops, plan: Plan, loss: Loss, batch_size: int, dtype: str, seed: int, initial: bool = True
+        self,
+        ops: Ops,
+        plan: Plan,
+        loss: Loss,
+        batch_size: int,
+        dtype: str,
+        seed: int,
+        initial: bool = True,
+        trains: bool = True,
     ) -> None:
         xp = ops.xp
         ops.prepare(plan.input_shape, plan.exact)
@@ -35,7 +46,7 @@ class Network:
         self.dtype = dtype
         self.seed = seed
         self.clock = Clock()
-        self.arena = Arena(ops, plan.leaves, dtype, seed, initial)
+        self.arena = Arena(ops, plan.leaves, dtype, seed, initial, trains)
         self.encoder = TargetEncoder(ops, loss, plan.outputs, batch_size, dtype)
         self.output_activation: Activation | None = plan.layers[-1].layer.output_activation() if plan.fused else None
         units = plan.outputs.units
@@ -52,37 +63,40 @@ class Network:
         self.last_logits: Array = self.output_gradient[:0]
         self.last_target: Array = self.output_gradient[:0]
         self._index = {leaf.name: index for index, leaf in enumerate(plan.leaves)}
+        self._turns = None if trains else Turns(ops, plan.layers, batch_size, dtype)
         self._buffers = [
-            [xp.empty(batch_size * size, dtype=dtype) for _ in range(2)] for size in largest_inputs(plan.layers)
+            [xp.empty(batch_size * size, dtype=dtype) for _ in range(2)]
+            for size in (largest_inputs(plan.layers) if trains else ())
         ]
         bound: dict[int, BoundLayer] = {}
-        self.chain = self._bind(plan.layers, 0, None, False, bound)
+        self.chain = self._bind(plan.layers, (0, 0), None, False, bound)
         self.layers = [bound[index] for index in range(len(bound))]
         """Those that contain none, in the order of `plan.leaves`."""
 
     def _bind(
-        self, layers: Sequence[PlannedLayer], depth: int, into: Array | None, read: bool, found: dict[int, BoundLayer]
+        self, layers: Sequence[PlannedLayer], place: Place, into: Array | None, read: bool, found: dict[int, BoundLayer]
     ) -> BoundChain:
-        """Bind layers one after another, `depth` deep inside others, from the last to the first.
+        """Bind layers one after another, at a place inside others, from the last to the first.
 
         Two buffers for every depth hold the gradients between layers: a layer reads one and writes the other, and the
         first writes into `into` where that is given. `read`: whether anybody reads the gradient of the first's inputs.
         """
-        planned, buffers, current = in_line(layers), self._buffers[depth], 0
-        learning = [index for index, layer in enumerate(planned) if layer.trainable_count]
+        planned, current = in_line(layers), 0
+        learning = [index for index, layer in enumerate(planned) if layer.trainable_count and self._buffers]
         first_learning = -1 if read else min(learning, default=len(planned))
         bound: list[BoundLayer] = []
         for index in reversed(range(len(planned))):
-            one, place = planned[index], None
+            one, gradient = planned[index], None
             if index > first_learning:
-                place = into if index == 0 and into is not None else self._view(buffers[1 - current], one.input_shape)
-            bound.append(self._bind_one(one, depth, place, found))
+                buffer = self._buffers[place[0]][1 - current]
+                gradient = into if index == 0 and into is not None else self._view(buffer, one.input_shape)
+            bound.append(self._bind_one(one, place, gradient, found))
             if not bound[-1].passes_gradient:
                 current = 1 - current
         return BoundChain(self.ops, bound[::-1], into)
 
     def _bind_one(
-        self, planned: PlannedLayer, depth: int, input_gradient: Array | None, found: dict[int, BoundLayer]
+        self, planned: PlannedLayer, place: Place, input_gradient: Array | None, found: dict[int, BoundLayer]
     ) -> BoundLayer:
         layer = planned.layer
         if planned is self.plan.leaves[-1] and self.output_activation is not None:
@@ -99,14 +113,15 @@ class Network:
             input_gradient=input_gradient,
             penalty=self.penalty,
             stream=self._streams_of(index or 0),
+            outputs=None if self._turns is None else partial(self._turns.take, place),
         )
         if index is not None:
             found[index] = bound = layer.bind(site)
             return bound
         chains: list[BoundChain] = []
-        for branch in planned.branches:
+        for number, branch in enumerate(planned.branches):
             into = None if chains else input_gradient  # the first branch may use the layer's own place
-            chains.append(self._bind(branch, depth + 1, into, input_gradient is not None, found))
+            chains.append(self._bind(branch, (place[0] + 1, number), into, input_gradient is not None, found))
         return layer.join(site, chains)
 
     def _view(self, buffer: Array, shape: Shape) -> Array:

@@ -47,7 +47,7 @@ def small_network(trainer: Trainer) -> SmallNetwork | None:
         and not (any(clips) or optimizer.gradient_accumulation_steps or optimizer.use_ema)
         and training.metrics in ([], [Accuracy()])
         and trainer.class_weights is None
-        and batches.augmenter is None
+        and batches.augment is None
         and (batches.labels.dtype == np.int64 or batches.labels.ndim > 1)
     )
     return SmallNetwork(trainer, loss) if known and loss is not None and work <= MOST_MULTIPLY_ADDS else None
@@ -70,6 +70,8 @@ def _activations(network: Network) -> list[Activation]:
 class SmallNetwork:
     """A training as the kernel wants it. What it does in one call is what the same steps do one by one, but for the
     order in which sums are rounded."""
+
+    failed = ""
 
     def __init__(self, trainer: Trainer, loss: int) -> None:
         network, labels = trainer.network, trainer.train.labels

@@ -24,9 +24,18 @@ def count_threads() -> int:
     """Return how many threads a training uses: as many as the environment says, otherwise one for each core that this
     process may use."""
     wanted = [os.environ[name] for name in VARIABLES if os.environ.get(name, "").isdecimal()]
-    if wanted:
-        return max(1, int(wanted[0]))
+    return max(1, int(wanted[0])) if wanted else count_cores()
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_to_spare() -> bool:
+    """Whether one thread more than a training uses helps it: on a core of its own, or on one of many. On one of two it
+    made the threads of the step wait for each other, and gained nothing."""
+    return count_cores() > count_threads() or count_threads() > 2
 
 
 def settle_threads(count: int) -> None:
@@ -122,6 +131,32 @@ class _Worker:
                 self._error = error
             self._task = None
             self._done.release()
+
+
+class Errand:
+    """One call on a thread of its own, which ends with it."""
+
+    def __init__(self, task: Callable[[], None]) -> None:
+        self._error: BaseException | None = None
+        context = copy_context()  # with numpy's way with overflow
+        self._thread = Thread(target=context.run, args=(self._do, task), name="tuilab-errand", daemon=True)
+        self._thread.start()
+
+    def _do(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except BaseException as error:
+            self._error = error
+
+    def wait(self) -> None:
+        """Wait until it is done."""
+        self._thread.join()
+
+    def end(self) -> None:
+        """Wait until it is done; raises what the call raised."""
+        self.wait()
+        if self._error is not None:
+            raise self._error
 
 
 @cache

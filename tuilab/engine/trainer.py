@@ -26,12 +26,13 @@ from tuilab.engine.measures import Measures, evaluate
 from tuilab.engine.monitor import Best, Patience
 from tuilab.engine.network import Network
 from tuilab.engine.statistics import Statistics
-from tuilab.engine.updates import Updater
+from tuilab.engine.updates import CHUNK, Updater
 from tuilab.errors import ExperimentError, Problem
 from tuilab.experiment.document import Experiment
 from tuilab.experiment.plan import plan
 
 if TYPE_CHECKING:
+    from tuilab.engine.graph import StepGraph
     from tuilab.engine.small_network import SmallNetwork
 
 SECONDS_BETWEEN_EVENTS = 0.05
@@ -63,6 +64,7 @@ class Trainer:
             arena.gradients,
             arena.segments,
             total_steps=training.epochs * len(self.train),
+            chunk=arena.trainable_size or 1 if ops.records else CHUNK,
         )
         self.measures = Measures(ops, training.metrics, self.plan.outputs)
         self.statistics = Statistics(self.network)
@@ -90,12 +92,18 @@ class Trainer:
         self.history: list[EpochDone] = []
         self.step_by_step = False
         """Tell of every step, so that whoever consumes the events can pause after each."""
-        self._small: SmallNetwork | None = None
-        """Does several steps at once, where the network is small."""
+        self.one_by_one = ""
+        """Why the steps have to be started one by one, on a device that could do several by itself."""
+        self._small: SmallNetwork | StepGraph | None = None
+        """Does several steps at once: where the network is small, or the device can record what a step is."""
         if ops.compiles:
             from tuilab.engine.small_network import small_network
 
             self._small = small_network(self)
+        elif ops.records:
+            from tuilab.engine.graph import step_graph
+
+            self._small = step_graph(self)
         self._stop_reason = ""
         self._status: Status = "finished"
 
@@ -184,8 +192,11 @@ class Trainer:
         yield TrainingStarted(self.device.name, parameters, epochs, len(self.train), self.train.samples)
         if self.patience is not None and self.patience.over(self.epoch):  # it was over before this process
             self._stop_reason = self._no_better()
-        while self.epoch < self.experiment.training.epochs and not self._stop_reason:
-            yield from self._run_epoch()
+        try:
+            while self.epoch < self.experiment.training.epochs and not self._stop_reason:
+                yield from self._run_epoch()
+        finally:
+            self.train.rest()
         self._finish()
         yield TrainingDone(self._status, self.epoch, self.step, self.seconds(), self._stop_reason)
 
@@ -263,7 +274,8 @@ class Trainer:
                 self._update(self.network.batch_size, watchers)
             else:
                 x, labels = self.train.batch(index)
-                if not self.train_batch(x, labels, last or self.step_by_step, watchers, self.train.targets):
+                read = last or self.step_by_step or self._small is not None
+                if not self.train_batch(x, labels, read, watchers, self.train.targets):
                     self._diverge(x)
                     return
             updated = self.updater.step > updates  # not while gradients of several batches are gathered
@@ -275,7 +287,7 @@ class Trainer:
         if self._due() and not last and not self._unread:
             yield self._steps_done(epoch)
 
-    def _run_ahead(self, small: SmallNetwork, index: int) -> bool:
+    def _run_ahead(self, small: SmallNetwork | StepGraph, index: int) -> bool:
         """Do the steps on full batches from `index` on that nobody looks at; return whether there were any."""
         every = self.experiment.training.statistics_every
         if self.statistics_due or self.step % every == 0:
@@ -286,6 +298,12 @@ class Trainer:
         self._losses += losses
         self.step += len(losses)
         self.samples += len(losses) * self.network.batch_size
+        if small.failed:
+            self.one_by_one, self._small = small.failed, None
+        wrong = [place for place, loss in enumerate(losses) if not math.isfinite(loss)]
+        if wrong:  # the steps after it were done as well
+            self._status = "diverged"
+            self._stop_reason = f"the loss is not finite at step {self.step - len(losses) + wrong[0] + 1}"
         return bool(losses)
 
     def _is_full(self, index: int) -> bool:
@@ -350,18 +368,28 @@ class Trainer:
         """Do one step on inputs (rows, *input shape) and their labels; returns False, and leaves the weights as they
         are, where a loss that was read is not finite. `watchers` look at the gradients; `targets`, (rows, units), where
         samples are mixed, are what the loss compares with."""
-        network, ops = self.network, self.device.ops
+        weights, predictions = self._measure(x, labels, targets)
+        if not self._read_loss(read):
+            return False
+        self.measures.add(self.network.step_loss, labels, predictions)
+        self.network.backward(weights)
+        self._update(len(labels), watchers)
+        return True
+
+    def gather_gradients(self, x: Array, labels: Array) -> None:
+        """Do what `train_batch` does until the update, without reading anything."""
+        weights, predictions = self._measure(x, labels, None)
+        self.measures.add(self.network.step_loss, labels, predictions)
+        self.network.backward(weights)
+
+    def _measure(self, x: Array, labels: Array, targets: Array | None) -> tuple[Array | None, Array]:
+        """Run forwards; return the samples' weights, None where all weigh the same, and the predictions."""
         weights = None
         if self.class_weights is not None:
             weights = self.sample_weights[: len(labels)]
-            ops.gather(self.class_weights, labels, out=weights)
-        predictions = network.measure(x, labels if targets is None else targets, training=True, weights=weights)
-        if not self._read_loss(read):
-            return False
-        self.measures.add(network.step_loss, labels, predictions)
-        network.backward(weights)
-        self._update(len(labels), watchers)
-        return True
+            self.device.ops.gather(self.class_weights, labels, out=weights)
+        wanted = labels if targets is None else targets
+        return weights, self.network.measure(x, wanted, training=True, weights=weights)
 
     def _update(self, samples: int, watchers: Sequence[Statistics | Distributions]) -> None:
         """End a step with the update, once its gradients are there."""

@@ -43,8 +43,10 @@ class DataSettings(BaseModel):
     model_config = SETTINGS
 
     dataset: Dataset | None = Field(None, description="A data set by name; 'tuilab datasets' lists them.")
-    path: Line | None = Field(None, description="Your own .csv or .npz file instead, beside the experiment file.")
-    target: str | list[str] | None = Field(None, description="Column (or columns) of the .csv file to predict.")
+    path: Line | None = Field(None, description="Your own .csv, .npz or .npy file instead, beside the experiment file.")
+    target: str | list[str] | None = Field(
+        None, description="Column (or columns) of the .csv file to predict; for an .npy file, the .npy file of targets."
+    )
     validation_path: Line | None = Field(None, description="A .csv file with the same columns for validation.")
     test_path: Line | None = Field(None, description="A .csv file with the same columns for the test.")
     validation_split: float = Field(0.1, ge=0, lt=1, description="Share of the training samples kept for validation.")
@@ -71,10 +73,12 @@ class DataSettings(BaseModel):
         elif self.path is None:
             own = 'path = "houses.csv", target = "price"'
             raise ValueError(f'name a data set (dataset = "iris") or a file of your own ({own})')
-        elif (suffix := PurePath(self.path).suffix.lower()) not in (".csv", ".npz"):
-            raise ValueError(f"path must name a .csv or .npz file, got {as_written(self.path)}")
+        elif (suffix := PurePath(self.path).suffix.lower()) not in (".csv", ".npz", ".npy"):
+            raise ValueError(f"path must name a .csv, .npz or .npy file, got {as_written(self.path)}")
         elif suffix == ".npz" and self.target is not None:
             raise ValueError("target goes with a .csv file; y_train of an .npz file is predicted, take target out")
+        elif suffix == ".npy" and not (isinstance(self.target, str) and self.target.lower().endswith(".npy")):
+            raise ValueError('target must name the .npy file of what is to be predicted: target = "labels.npy"')
         more = [name for name in ("validation_path", "test_path") if getattr(self, name) is not None]
         if more and (self.path is None or not self.path.lower().endswith(".csv")):
             raise ValueError(f"{more[0]} goes with a .csv file in path, take it out")

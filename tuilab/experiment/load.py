@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,19 @@ def load_experiment(model: str | Path, overrides: Iterable[str] = ()) -> Experim
 def start_paths_from(folder: Path, document: dict[str, Any]) -> None:
     """Make the paths in `data` absolute, from a folder."""
     data = document.get("data")
-    for key in PATHS:
-        if isinstance(data, dict) and isinstance(data.get(key), str):
-            data[key] = os.path.abspath(folder / data[key])
+    if isinstance(data, dict):
+        change_paths(data, lambda path: os.path.abspath(folder / path))
+
+
+def change_paths(data: dict[str, Any], change: Callable[[str], str]) -> None:
+    """Replace every path in the settings of data; tables inside them are left as they are, and others put there."""
+    numbers = str(data.get("path")).lower().endswith(".npy")
+    for key in (*PATHS, "target") if numbers else PATHS:
+        if isinstance(data.get(key), str):
+            data[key] = change(data[key])
+    dataset = data.get("dataset")
+    if isinstance(dataset, dict) and isinstance(dataset.get("path"), str):
+        data["dataset"] = {**dataset, "path": change(dataset["path"])}
 
 
 def find_experiment(model: str | Path) -> Path:

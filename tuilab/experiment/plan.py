@@ -195,9 +195,38 @@ def memory_bytes(planned: Plan, experiment: Experiment) -> int:
     """Return about how much memory training takes, without the data: parameters, those of the best epoch and those
     before the last update, gradients and the optimizer's arrays; and for one batch each layer's output and the
     gradients between layers."""
+    return _parameter_bytes(planned, experiment) + experiment.data.batch_size * _sample_bytes(planned, experiment)
+
+
+def batch_size_within(planned: Plan, experiment: Experiment, available: int) -> int:
+    """Return about how many samples a step training has room for in so many bytes, the data aside; 0 where it has not
+    for one."""
+    room = available - _parameter_bytes(planned, experiment)
+    return max(room // _sample_bytes(planned, experiment), 0)
+
+
+def largest_layer(planned: Plan, experiment: Experiment) -> tuple[PlannedLayer, int]:
+    """Return the layer that takes most memory in training, and about how many bytes: its parameters with all that
+    belongs to them, and its output for one batch."""
+
+    def size(layer: PlannedLayer) -> int:
+        outputs = experiment.data.batch_size * math.prod(layer.output_shape)
+        return _parameter_bytes(layer, experiment) + outputs * _item_bytes(experiment)
+
+    largest = max(planned.leaves, key=size)
+    return largest, size(largest)
+
+
+def _parameter_bytes(planned: Plan | PlannedLayer, experiment: Experiment) -> int:
     optimizer = experiment.training.optimizer
     slots = len(optimizer.used_slots()) + optimizer.use_ema + (optimizer.gradient_accumulation_steps is not None)
-    parameters = 2 * planned.parameter_count + planned.trainable_count * (2 + slots)
+    return (2 * planned.parameter_count + planned.trainable_count * (2 + slots)) * _item_bytes(experiment)
+
+
+def _sample_bytes(planned: Plan, experiment: Experiment) -> int:
     sizes = [math.prod(planned.input_shape), *(math.prod(layer.output_shape) for layer in planned.leaves)]
-    item_bytes = 8 if experiment.training.dtype == "float64" else 4
-    return item_bytes * (parameters + experiment.data.batch_size * (sum(sizes) + 2 * max(sizes)))
+    return (sum(sizes) + 2 * max(sizes)) * _item_bytes(experiment)
+
+
+def _item_bytes(experiment: Experiment) -> int:
+    return 8 if experiment.training.dtype == "float64" else 4

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tuilab.experiment.load import PATHS
+from tuilab.experiment.load import change_paths
 
 
 def write_whole(file: Path, text: str) -> None:
@@ -30,5 +30,6 @@ def moved(document: dict[str, Any], before: Path, now: Path) -> dict[str, Any]:
     data = document.get("data")
     if before == now or not isinstance(data, dict):
         return document
-    relative = [key for key in PATHS if isinstance(data.get(key), str) and not os.path.isabs(data[key])]
-    return {**document, "data": {**data, **{key: os.path.relpath(before / data[key], now) for key in relative}}}
+    data = dict(data)
+    change_paths(data, lambda path: path if os.path.isabs(path) else os.path.relpath(before / path, now))
+    return {**document, "data": data}

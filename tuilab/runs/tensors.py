@@ -19,6 +19,8 @@ from tuilab.text import clean_text
 
 MOST_HEADER_BYTES = 8 * 1024 * 1024
 MOST_TENSORS = 100_000
+_PART = 1 << 20
+"""Numbers that are read at once."""
 
 _TYPES = {"BOOL": "b1", "C64": "c8"} | {
     f"{kind.upper()}{8 * size}": f"{kind}{size}"
@@ -69,10 +71,25 @@ class TensorFile:
 
         tensor = self.tensors[name]
         array = np.empty(tensor.shape, f"<{tensor.dtype}")
-        self._file.seek(self._start + tensor.start)
-        if array.size and self._file.readinto(array.reshape(-1).view("u1").data) != array.nbytes:
-            raise ValueError(_CUT)
+        flat = array.reshape(-1)
+        for first, part in self.parts(name):
+            flat[first : first + part.size] = part
         return array
+
+    def parts(self, name: str) -> Iterator[tuple[int, HostArray]]:
+        """Yield an array flat and in parts, each with the position of its first number and valid until the next; raises
+        ValueError where the file was cut meanwhile."""
+        import numpy as np
+
+        tensor = self.tensors[name]
+        size = math.prod(tensor.shape)
+        buffer = np.empty(min(size, _PART), f"<{tensor.dtype}")
+        self._file.seek(self._start + tensor.start)
+        for first in range(0, size, _PART):
+            part = buffer[: size - first]
+            if self._file.readinto(part.view("u1").data) != part.nbytes:
+                raise ValueError(_CUT)
+            yield first, part
 
 
 def write_tensors(tensors: Mapping[str, HostArray], path: Path) -> None:

@@ -39,6 +39,7 @@ class TrainedRun:
             self.experiment.training.dtype,
             self.experiment.seed,
             initial=False,
+            trains=False,
         )
         folder = run.checkpoint()
         load_weights(self.network, folder / (BEST if best and (folder / BEST).exists() else WEIGHTS))

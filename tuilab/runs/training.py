@@ -15,7 +15,7 @@ from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.samples import Scaling
 from tuilab.blocks.schedules import Constant, Schedule
 from tuilab.engine.checkpoint import restore
-from tuilab.engine.device import compilations, devices
+from tuilab.engine.device import Device, compilations, processor
 from tuilab.engine.events import EpochDone, LayersSeen, StepsDone, TrainingDone
 from tuilab.engine.trainer import Trainer
 from tuilab.errors import BusyError, DiskFullError, ExperimentError, UsageError
@@ -65,12 +65,13 @@ class RecordedTraining:
         self.recorder = recorder
         self.lock = lock
         self.inbox = Inbox(run)
-        self.fingerprint = fingerprint(recorder.status.threads)
+        self.fingerprint = fingerprint(recorder.status.threads, trainer.device)
         self.pause_after: int | None = None
         """The step after which the training waits; None where it runs on."""
         self.stop_after_epoch = False
         self.give_up = False
         """Do not wait for space on the disk any longer."""
+        self._told_one_by_one = False
         self._next_look = self._told_of_compiling = 0.0
         self._next_checkpoint = perf_counter() + SECONDS_BETWEEN_CHECKPOINTS
 
@@ -98,6 +99,9 @@ class RecordedTraining:
                 self._write(self.recorder.write)
             if isinstance(event, LayersSeen):
                 continue  # losses of this and earlier steps are not told yet, a checkpoint now would lose them
+            if self.trainer.one_by_one and not self._told_one_by_one:
+                self._told_one_by_one = True
+                self.recorder.tell("state", f"starts the steps one by one, which is slower: {self.trainer.one_by_one}")
             if isinstance(event, EpochDone):
                 self._epoch_done(event)
             if perf_counter() >= self._next_checkpoint:
@@ -298,14 +302,15 @@ def resume_from_checkpoint(run: RunDirectory, trainer: Trainer) -> tuple[dict[st
     return {}, []
 
 
-def fingerprint(threads: int) -> dict[str, Any]:
+def fingerprint(threads: int, device: Device) -> dict[str, Any]:
     """Return what must be the same for a resumed training to give the same bytes."""
     return {
         "tuilab": __version__,
         "NumPy": np.__version__,
         "numba": _version("numba"),
-        "processor": devices()[0].description.partition(",")[0],
+        "processor": processor(),
         "number of threads": threads,
+        "device": device.name if device.card is None else device.card.name,
     }
 
 

@@ -29,7 +29,9 @@ def load_weights(network: Network, path: Path) -> None:
             _check(file, network, source)
             with network.ops.quiet():  # numbers beyond the network's dtype become infinity
                 for name, value in network.parameters():
-                    value[...] = network.ops.xp.asarray(file.read(name), dtype=value.dtype)
+                    flat = value.reshape(-1)
+                    for first, part in file.parts(name):
+                        flat[first : first + part.size] = network.ops.xp.asarray(part, dtype=value.dtype)
     except ValueError as error:
         raise UsageError(f"{source}: cannot be read as weights: {error}") from None
 

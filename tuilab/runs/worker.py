@@ -11,17 +11,19 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuilab.engine.threads import count_threads, settle_threads
-from tuilab.errors import TuilabError, UsageError
+from tuilab.errors import DeviceFailure, TuilabError, UsageError
 from tuilab.runs.directory import RunDirectory
 from tuilab.runs.lock import Lock
 from tuilab.text import clean_text
 
 if TYPE_CHECKING:
+    from tuilab.engine.failures import Wanted
     from tuilab.engine.trainer import Trainer
     from tuilab.runs.recorder import Recorder
     from tuilab.runs.training import RecordedTraining
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 EXIT_CODES = {"finished": 0, "diverged": 3, "stopped": 4}
 INTERRUPTED = 4
 NOTHING_RECORDED = {"series": {}, "looks": 0, "looks_level": 0}
+SECONDS_BETWEEN_READING = 5.0
+"""From one word about it to the next."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
@@ -78,15 +82,24 @@ class Worker:
         self.signals = signals
         self.recorder: Recorder | None = None
         """There once the run's state is this worker's to tell."""
+        self.data_bytes = 0
+        """That the samples take on the device."""
+        self._tell_next = 0.0
 
     def work(self, lock: Lock) -> int:
         """Prepare and train; return the exit code. Whatever happens is in the database where it can be."""
         try:
             self._save_from_damage()
             self._pin_threads()
+            from tuilab.engine.failures import device_failures_told
+
             if not self.run.checkpoints():
                 self._record(lock)
-            return self._train(self._prepare(lock))
+            with device_failures_told(self._wanted):
+                return self._train(self._prepare(lock))
+        except DeviceFailure as error:
+            traceback.print_exc()
+            return self._fail(f"{error}{self._elsewhere()}", error.exit_code)
         except TuilabError as error:
             return self._fail(str(error), error.exit_code)
         except MemoryError as error:
@@ -110,11 +123,18 @@ class Worker:
         from tuilab.runs.training import RecordedTraining, resume_from_checkpoint, write_facts
 
         experiment = load_experiment(self.run.experiment_file, self.overrides)
-        data = load(experiment.data, experiment.seed)
-        trainer = Trainer(experiment, data, choose_device(experiment.training.device))
+        data = load(experiment.data, experiment.seed, report=self._reading)
+        splits = [split for split in (data.train, data.validation) if split is not None]
+        self.data_bytes = sum(split.features.nbytes + split.targets.nbytes for split in splits)
+        device = choose_device(experiment.training.device)
+        trainer = Trainer(experiment, data, device)
         stored, said = resume_from_checkpoint(self.run, trainer)
+        if device.reason:
+            said.append(device.reason)
         self._check_there_is_more(trainer)
         recorder = self._record(lock)
+        if device.card is not None:
+            recorder.watch(device.card.bus)
         training = RecordedTraining(self.run, trainer, recorder, lock)
         if stored:
             before = stored["fingerprint"]
@@ -131,6 +151,15 @@ class Worker:
         self.run.write_text("experiment.toml", to_toml(experiment))
         write_facts(self.run, data.info, data.scaling)
         return training
+
+    def _reading(self, share: float) -> None:
+        """Say, now and then, how far the look through samples on disk is."""
+        now = time.monotonic()
+        if self.recorder is not None and now >= self._tell_next:
+            if self._tell_next:
+                self.recorder.tell("state", f"looks through the samples: {share:.0%}")
+                self.recorder.write()
+            self._tell_next = now + SECONDS_BETWEEN_READING
 
     def _train(self, training: RecordedTraining) -> int:
         from tuilab.runs.training import Killed
@@ -195,17 +224,34 @@ class Worker:
 
     def _memory_needed(self) -> str:
         """Say how much memory this experiment takes, as far as that can be said."""
+        from tuilab.experiment.plan import memory_bytes
+
+        wanted = self._wanted()
+        if wanted is None:
+            return ""
+        needed = memory_bytes(wanted.plan, wanted.experiment)
+        smaller = "a smaller data.batch_size or smaller layers need less"
+        return f"; training takes {needed / 1e9:.1f} GB beside the data, {smaller}"
+
+    def _wanted(self) -> Wanted | None:
+        """Return what was to be trained, None where that cannot be said."""
         from tuilab.data.load import describe
+        from tuilab.engine.failures import Wanted
         from tuilab.experiment.load import load_experiment
-        from tuilab.experiment.plan import memory_bytes, plan
+        from tuilab.experiment.plan import plan
 
         try:
             experiment = load_experiment(self.run.experiment_file, self.overrides)
-            needed = memory_bytes(plan(experiment, describe(experiment.data)), experiment)
+            return Wanted(plan(experiment, describe(experiment.data)), experiment, self.data_bytes)
         except TuilabError:
+            return None
+
+    def _elsewhere(self) -> str:
+        """Say how a run whose device has failed goes on."""
+        if not self.run.checkpoints() and not (self.recorder is not None and self.recorder.status.step):
             return ""
-        smaller = "a smaller data.batch_size or smaller layers need less"
-        return f"; training takes {needed / 1e9:.1f} GB beside the data, {smaller}"
+        name = clean_text(self.run.name)
+        return f"; go on: tuilab resume {name}, or on the CPU: tuilab resume {name} --set training.device=cpu"
 
     def _fail(self, reason: str, code: int) -> int:
         if self.recorder is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuilab.blocks.datasets import Dataset, Downloaded
+from tuilab.blocks.datasets import Dataset, Downloaded, Folder
 from tuilab.data.folders import find_folder
+from tuilab.errors import DataError
 from tuilab.experiment.document import DataSettings
 from tuilab.experiment.draft import Draft
 from tuilab.experiment.load import start_paths_from
@@ -42,6 +44,13 @@ class Source:
     @property
     def dataset(self) -> Dataset | None:
         return self.settings.dataset
+
+    @property
+    def place(self) -> str:
+        """Where the user's own samples are, in words."""
+        if isinstance(self.dataset, Folder):
+            return f"folder {self.dataset.path}"
+        return f"file {self.settings.path}"
 
     @property
     def size_to_download(self) -> int:
@@ -94,9 +103,14 @@ def sources(wanted: DataSettings | None, data_dir: Path | None) -> list[Source]:
     for name in names:
         chosen = wanted is not None and wanted.dataset is not None and wanted.dataset.type_name() == name
         settings = wanted if chosen and wanted is not None else DataSettings(dataset=Dataset.choose(name), **share)
-        here = not isinstance(settings.dataset, Downloaded) or find_folder(settings.dataset, data_dir) is not None
-        found.append(Source(name, name, settings, here, chosen))
+        found.append(Source(name, name, settings, _is_here(settings.dataset, data_dir), chosen))
     return found
+
+
+def _is_here(dataset: Dataset | None, data_dir: Path | None) -> bool:
+    if isinstance(dataset, Folder):
+        return os.path.isdir(dataset.path)
+    return not isinstance(dataset, Downloaded) or find_folder(dataset, data_dir) is not None
 
 
 def list_sources(
@@ -111,12 +125,14 @@ def _line(source: Source, samples: Mapping[str, int], states: Mapping[str, str])
     if source.key in states:
         size = Cell(states[source.key], "accent")
     elif not source.here:
-        size = Cell("missing" if source.key == "file" else "to download", "warn")
+        size = Cell("to download" if source.size_to_download else "missing", "warn")
     else:
         size = Cell(f"{samples[source.key]:,}" if source.key in samples else NONE)
     cells = {"name": Cell(source.title), "samples": size}
-    if source.dataset is not None:
-        info = source.dataset.info()
+    info = None
+    with suppress(DataError):  # of a folder that is not there
+        info = source.dataset.info() if source.dataset is not None else None
+    if info is not None:
         cells["task"] = Cell(info.task.replace("_", "-"), "quiet")
         cells["classes"] = Cell(str(len(info.classes)) if info.classes else NONE, "quiet")
         cells["input"] = Cell(shape(info.input_shape), "quiet")

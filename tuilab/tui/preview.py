@@ -12,7 +12,7 @@ import numpy as np
 
 from tuilab.blocks.arrays import HostArray
 from tuilab.blocks.datasets import DataInfo, Dataset, IdxImages
-from tuilab.blocks.samples import Data, Split
+from tuilab.blocks.samples import Data, Split, Stored
 from tuilab.data.folders import find_folder
 from tuilab.data.load import load
 from tuilab.errors import DataError
@@ -22,6 +22,8 @@ from tuilab.tui.numbers import number, short
 
 MOST_SAMPLES = 40
 MOST_POINTS = 2000
+MOST_READ = 400
+"""Of samples that stay on disk."""
 MOST_COLUMNS = 100
 """Whose statistics are worked out, and of which samples are shown."""
 PARTS = ("train", "validation", "test")
@@ -71,10 +73,10 @@ def look_at(settings: DataSettings, seed: int, data_dir: Path | None = None) -> 
     """Read a data set and return what it looks like; raises DataError where it cannot be read."""
     problem = ""
     try:
-        data = load(settings, seed, data_dir)
+        data = load(settings, seed, data_dir, glance=True)
     except DataError as error:
         whole = settings.model_copy(update={"validation_split": 0.0, "test_split": 0.0})
-        data = load(whole, seed, data_dir)
+        data = load(whole, seed, data_dir, glance=True)
         problem = str(error)
     parts = {name: part for name in PARTS if (part := getattr(data, name)) is not None}
     table = len(data.info.input_shape) == 1
@@ -85,7 +87,7 @@ def look_at(settings: DataSettings, seed: int, data_dir: Path | None = None) -> 
         problem=problem,
         classes=_class_counts(data.info, every),
         images=[] if table else _images(data),
-        pixel_range=(0.0, 1.0) if table else _range(data.train.features),
+        pixel_range=(0.0, 1.0) if table else _range(some(data.train)),
         points=_points(data) if table else None,
         rows=_rows(data) if table else None,
         statistics=_statistics(data.info, list(parts.values())) if table else None,
@@ -133,6 +135,13 @@ def _chosen(data: Data) -> HostArray:
     return np.lexsort((targets, before))[:MOST_SAMPLES]
 
 
+def some(part: Split) -> HostArray:
+    """Return the features of all samples; where they stay on disk, of some, evenly spread."""
+    if not isinstance(part.features, Stored):
+        return part.features
+    return part.features[np.unique(np.linspace(0, len(part) - 1, MOST_READ).astype(np.int64))]
+
+
 def _images(data: Data) -> list[tuple[HostArray, str]]:
     samples = data.train
     return [(samples.features[index], target_text(data.info, samples.targets[index])) for index in _chosen(data)]
@@ -176,10 +185,10 @@ def _rows(data: Data) -> Listing:
 
 def _statistics(info: DataInfo, parts: Sequence[Split]) -> Listing:
     """Return least, mean, most and the number of different values of every column, over all parts."""
-    read = _Columns(info)
+    read, seen = _Columns(info), [some(part) for part in parts]
     lines = []
     for index, name in enumerate(read.names):
-        values = np.concatenate([read.values(part.features, index) for part in parts])
+        values = np.concatenate([read.values(features, index) for features in seen])
         distinct = f"{len(np.unique(values)):,}"
         if read.categories[index]:
             names, counts = np.unique(values, return_counts=True)

@@ -28,8 +28,8 @@ class BoundActivated(BoundLayer):
         self.regularizer = regularizer
         self.added, self.added_gradient = bias, bias_gradient
         self.linear = isinstance(activation, Linear)
-        self.output = site.empty(shape)
-        self.before = site.empty(shape) if activation.needs_input else self.output
+        self.output = site.output(shape)
+        self.before = site.empty(shape) if activation.needs_input and site.trains else self.output
         self.x = self.z = self.y = self.output[:0]
 
     def compute(self, x: Array, z: Array) -> None:
@@ -43,7 +43,8 @@ class BoundActivated(BoundLayer):
 
     def forward(self, x: Array, training: bool) -> Array:
         rows = x.shape[0]
-        self.x, self.z, self.y = x, self.before[:rows], self.output[:rows]
+        self.x, self.y = x, self.output[:rows]
+        self.z = self.y if self.before is self.output else self.before[:rows]
         self.compute(x, self.z)
         if self.added is not None or not self.linear:
             self.site.ops.activate(self.activation, self.z, self.added, out=self.y)

@@ -35,7 +35,7 @@ class BoundActivation(BoundLayer):
     def __init__(self, activation: activations.Activation, site: Site) -> None:
         self.site = site
         self.activation = activation
-        self.output = site.empty(site.input_shape)
+        self.output = site.output(site.input_shape)
         self.x = self.y = self.output[:0]
 
     def forward(self, x: Array, training: bool) -> Array:

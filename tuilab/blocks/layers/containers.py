@@ -136,7 +136,7 @@ class BoundResidual(BoundLayer):
         self.site = site
         self.way = chains[0]
         self.shortcut = chains[1] if len(chains) > 1 else None
-        self.output = site.empty(layer.output_shape(site.input_shape))
+        self.output = site.output(layer.output_shape(site.input_shape))
 
     def forward(self, x: Array, training: bool) -> Array:
         y = self.way.forward(x, training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -162,7 +163,9 @@ class BoundSeparable(BoundActivated):
         super().__init__(site, shape, layer.activation, layer.activity_regularizer)
         self.window, image, outputs = layer.geometry(site.input_shape)
         self.depth = image[2] * layer.depth_multiplier
-        self.middle = site.empty((*outputs, self.depth))
+        self.pixels = outputs
+        self.middle = site.empty((*outputs, self.depth)) if site.trains else None
+        """What lies between the two; kept for the backward pass."""
         self.kernel, self.bias = grouped(site.values["depthwise_kernel"]), site.values.get("bias")
         self.pointwise = site.values["pointwise_kernel"].reshape(self.depth, layer.filters)
         gradients = [site.gradients.get(name) for name in ("depthwise_kernel", "pointwise_kernel", "bias")]
@@ -171,11 +174,14 @@ class BoundSeparable(BoundActivated):
         self.pointwise_gradient = None if pointwise is None else pointwise.reshape(self.depth, layer.filters)
 
     def compute(self, x: Array, z: Array) -> None:
-        ops, middle = self.site.ops, self.middle[: x.shape[0]]
-        ops.conv2d(x, self.kernel, None, self.window, out=middle)
-        ops.linear(middle.reshape(-1, self.depth), self.pointwise, self.bias, out=z.reshape(-1, z.shape[-1]))
+        ops, rows = self.site.ops, x.shape[0]
+        kept = None if self.middle is None else nullcontext(self.middle[:rows])
+        with kept or ops.scratch(x, shape=(rows, *self.pixels, self.depth)) as middle:
+            ops.conv2d(x, self.kernel, None, self.window, out=middle)
+            ops.linear(middle.reshape(-1, self.depth), self.pointwise, self.bias, out=z.reshape(-1, z.shape[-1]))
 
     def differentiate(self, dz: Array, dx: Array | None) -> None:
+        assert self.middle is not None
         ops, middle = self.site.ops, self.middle[: dz.shape[0]]
         deeper = dx is not None or self.kernel_gradient is not None
         with ops.scratch(middle) as slopes:

@@ -77,7 +77,7 @@ class BoundGlobalPooling(BoundLayer):
     def __init__(self, layer: GlobalPooling, site: Site) -> None:
         self.site = site
         self.pixels, self.channels = math.prod(site.input_shape[:-1]), site.input_shape[-1]
-        self.output = site.empty(layer.output_shape(site.input_shape))
+        self.output = site.output(layer.output_shape(site.input_shape))
         self.x = self.y = self.output[:0]
 
     def forward(self, x: Array, training: bool) -> Array:

@@ -51,10 +51,24 @@ class Site:
     stream: Callable[[str], Stream]
     """Gives the layer's own source of random numbers for a purpose."""
 
+    outputs: Callable[[Shape], Array] | None = None
+    """Gives the layer's place for what it writes, where nothing is kept for a backward pass; None in a network that
+    trains."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is ever a step of training."""
+        return self.outputs is None
+
     def empty(self, shape: Shape, dtype: str | None = None) -> Array:
         """Return a new buffer for one batch of `shape`; called while binding, never in a step."""
         buffer: Array = self.ops.xp.empty((self.batch_size, *shape), dtype=dtype or self.dtype)
         return buffer
+
+    def output(self, shape: Shape) -> Array:
+        """Return the buffer that `forward` returns, for one batch of `shape`. In a network that does not train, the
+        layer after the next one writes there as well, so that nothing in it outlives the batch."""
+        return self.empty(shape) if self.outputs is None else self.outputs(shape)
 
 
 @dataclass(frozen=True)

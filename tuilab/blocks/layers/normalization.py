@@ -122,7 +122,7 @@ class BoundBatchNormalization(BoundLayer):
         self.moving_mean, self.moving_variance = site.values["moving_mean"], site.values["moving_variance"]
         self.mean, self.inverse = (site.ops.xp.empty(self.units, dtype=site.dtype) for _ in range(2))
         """Of the last batch: the mean, and 1 / √(variance + epsilon)."""
-        self.output = site.empty(site.input_shape)
+        self.output = site.output(site.input_shape)
         self.x = self.output[:0]
 
     def forward(self, x: Array, training: bool) -> Array:
@@ -211,8 +211,8 @@ class BoundGroupNormalization(BoundLayer):
         self.gamma_gradient, self.beta_gradient = (
             None if value is None else value.reshape(units) for value in map(site.gradients.get, ("gamma", "beta"))
         )
-        self.output = site.empty(site.input_shape)
-        self.buffer = site.empty(site.input_shape)
+        self.output = site.output(site.input_shape)
+        self.buffer = site.empty(site.input_shape) if site.trains else self.output
         samples = math.prod(site.input_shape) // math.prod(group)
         self.inverse_buffer = site.empty((samples, group[1]))
         self.normalized = self.inverse = self.output[:0]

@@ -99,7 +99,7 @@ class BoundPooling(BoundLayer):
         self.site = site
         self.window, self.image, outputs = layer.geometry(site.input_shape)
         self.outputs = (*outputs, self.image[2])
-        self.output = site.empty(layer.output_shape(site.input_shape))
+        self.output = site.output(layer.output_shape(site.input_shape))
 
     def forward(self, x: Array, training: bool) -> Array:
         y = self.output[: x.shape[0]]

@@ -59,7 +59,7 @@ class BoundPrelu(BoundLayer):
         self.alpha = site.values["alpha"]
         self.alpha_gradient = site.gradients.get("alpha")
         self.summed = (0, *layer.shared_axes)
-        self.output = site.empty(site.input_shape)
+        self.output = site.output(site.input_shape)
         self.x = self.output[:0]
 
     def forward(self, x: Array, training: bool) -> Array:

@@ -24,7 +24,7 @@ class Dropout(Layer):
     rate: float = Field(ge=0, lt=1, description="Share of the values that is dropped.")
 
     def bind(self, site: Site) -> BoundLayer:
-        return BoundDropout(self.rate, site) if self.rate else Unchanged(site)
+        return BoundDropout(self.rate, site) if self.rate and site.trains else Unchanged(site)
 
 
 class SpatialDropout(Layer, abstract=True):
@@ -40,7 +40,7 @@ class SpatialDropout(Layer, abstract=True):
         return shape
 
     def bind(self, site: Site) -> BoundLayer:
-        if not self.rate:
+        if not (self.rate and site.trains):
             return Unchanged(site)
         return BoundDropout(self.rate, site, (*[1] * self.axes, site.input_shape[-1]))
 
@@ -75,7 +75,7 @@ class GaussianNoise(Layer):
     stddev: float = Field(ge=0, description="Standard deviation of the noise.")
 
     def bind(self, site: Site) -> BoundLayer:
-        return BoundGaussianNoise(self.stddev, site) if self.stddev else Unchanged(site)
+        return BoundGaussianNoise(self.stddev, site) if self.stddev and site.trains else Unchanged(site)
 
 
 class Unchanged(BoundLayer):

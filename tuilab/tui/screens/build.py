@@ -21,6 +21,7 @@ from textual.widgets import Static
 
 from tuilab.blocks.activations import Activation
 from tuilab.blocks.block import Block
+from tuilab.engine.driver import load_driver
 from tuilab.errors import UsageError
 from tuilab.experiment.draft import Draft
 from tuilab.experiment.edits import default_at, location_of, settings_model
@@ -169,8 +170,9 @@ class BuildScreen(EditScreen):
 
     def _device(self) -> str:
         experiment = self.session.draft.experiment
-        if experiment is None or experiment.training.device not in ("auto", "cpu"):
-            return experiment.training.device if experiment else ""
+        device = experiment.training.device if experiment else ""
+        if device != "cpu" and (device != "auto" or load_driver()):  # which one it will be shows when it trains
+            return device
         return f"cpu ×{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
 
     def _show_remark(self) -> None:

@@ -88,7 +88,7 @@ class DataPreview(Panel):
         if size := self.source.size_to_download:
             self._say(f"It is not on this machine. d downloads it: {memory(size)}. {problem}", bool(problem))
         else:
-            self._say(f"There is no file {self.source.settings.path}.", problem=True)
+            self._say(f"There is no {self.source.place}.", problem=True)
 
     def show_problem(self, problem: str) -> None:
         """Say why the set cannot be read."""
