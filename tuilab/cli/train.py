@@ -94,9 +94,15 @@ def attach(run: Run, runs: Runs = None, as_json: Json = False) -> None:
     found = find_run(runs_folder(runs), run)
     if sys.stderr.isatty():
         message(f"following {found.name}; ctrl-c leaves it alone")
-    try:
-        follow(found, lambda: not overview(found).alive, mark(found))
-    except KeyboardInterrupt:
+    left = []
+
+    def leave(number: int, _: object) -> None:
+        left.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, leave)  # an exception would be lost where the database asks whether to go on
+    follow(found, lambda: bool(left) or not overview(found).alive, mark(found))
+    if left and overview(found).alive:
         message(f"{found.name} goes on; stop it with: tuilab stop {found.name}")
         return
     _end(overview(found), as_json)

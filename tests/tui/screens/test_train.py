@@ -144,7 +144,7 @@ async def test_a_finished_run_is_all_there(runs: Path) -> None:
 async def test_t_trains_the_experiment_and_the_screen_follows_it_to_its_end(tmp_path: Path) -> None:
     async with opened(tmp_path, "build", (120, 40)) as (lab, pilot):
         await pilot.press("t")
-        await until(pilot, on_screen(pilot, "running"))
+        await until(pilot, lambda: isinstance(lab.screen, TrainScreen))
         await until(pilot, on_screen(pilot, "finished · test loss"))
         assert (tmp_path / shown(lab).run.name).is_dir()
 

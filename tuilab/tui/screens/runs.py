@@ -27,7 +27,7 @@ from tuilab.tui.screens.runs_detail import RunDetail
 from tuilab.tui.widgets.panel import Panel
 from tuilab.tui.widgets.table import Table
 
-SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_LOOKS, MOST_SECONDS_BETWEEN_LOOKS = 1.0, 10.0
 SHARE = 0.05
 """Of the time that looking may take: many runs are looked at less often."""
 NO_RUNS = "There are no runs yet.\n\nPress 1 for the experiment, and t there to train it."
@@ -147,7 +147,8 @@ class RunsScreen(RunActions):
         if self._look_again:
             self.look()
         elif self._in_front:
-            self._next_look = self.set_timer(max(SECONDS_BETWEEN_LOOKS, event.seconds / SHARE), self.look)
+            pause = min(max(SECONDS_BETWEEN_LOOKS, event.seconds / SHARE), MOST_SECONDS_BETWEEN_LOOKS)
+            self._next_look = self.set_timer(pause, self.look)
 
     def _show(self, found: Found) -> None:
         empty = self.query_one("#runs-empty", Static)
