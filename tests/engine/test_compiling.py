@@ -96,3 +96,16 @@ for layers, loss, task in (
 """
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, cwd=Path(__file__).parents[2])
+
+
+def test_kernels_do_not_load_what_numba_asks_for_in_vain() -> None:
+    program = """
+import sys
+import numpy as np
+from tuilab.engine.kernels import fused_sums
+print(fused_sums.mean_and_deviation(np.ones(4, "float32")), "scipy.linalg" in sys.modules)
+import scipy.linalg
+print(scipy.linalg.inv(2 * np.eye(1)).item())
+"""
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert said.splitlines() == ["(1.0, 0.0) False", "0.5"]

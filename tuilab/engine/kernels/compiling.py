@@ -6,6 +6,7 @@ and infinity as IEEE arithmetic does: the engine looks for them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,13 @@ import numba
 from numba.core.caching import FunctionCache
 from numba.core.compiler import Compiler
 from numba.core.event import Listener, install_listener
+
+if "scipy.linalg" not in sys.modules:
+    # numba asks whether scipy.linalg is there, for covariances alone; loading it takes 12 MiB and a tenth of a second.
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]  # how Python is told that there is none
+    import numba.np.arraymath
+
+    del sys.modules["scipy.linalg"]
 
 FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 """What the compiler may do: fuse a product with a sum, reorder sums, drop the sign of zero, divide by multiplying.
