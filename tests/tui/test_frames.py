@@ -65,6 +65,7 @@ def started(terminal: FrameTerminal) -> RunDirectory:
     terminal.until(lambda: run_names(runs))
     run = RunDirectory(runs / run_names(runs)[0])
     terminal.until(lambda: overview(run).status.epoch > 30)
+    terminal.frames(4.0)  # the first pictures of the screen are whole ones
     return run
 
 
