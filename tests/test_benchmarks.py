@@ -28,7 +28,7 @@ def test_ours_and_the_peers_learn(tmp_path: Path) -> None:
     assert all(math.isfinite(row["ratio"]) and row["ratio"] > 0 for row in rows)
 
 
-def test_a_network_that_does_not_learn_is_named() -> None:
-    for wrong in (2.3, math.nan):
-        with pytest.raises(SystemExit, match="some work: wrong result: the loss of PyTorch is"):
-            compare("some work", lambda: 0.1, {"PyTorch": lambda: wrong}, short=True, learned=1.0)  # noqa: B023
+@pytest.mark.parametrize("wrong", [2.3, math.nan])
+def test_a_network_that_does_not_learn_is_named(wrong: float) -> None:
+    with pytest.raises(SystemExit, match="some work: wrong result: the loss of PyTorch is"):
+        compare("some work", lambda: 0.1, {"PyTorch": lambda: wrong}, short=True, learned=1.0)

@@ -57,7 +57,7 @@ class LaunchingKernels(NumpyKernels):
 
     def __init__(self, xp: ArrayModule, library: Library) -> None:
         self.xp = xp
-        self.library = library
+        self._compiled = library
         super().__init__()
         self._tables: dict[tuple[str, bytes], Array] = {}
         self.clock: Array = xp.zeros(2, dtype="uint64")
@@ -95,7 +95,7 @@ class LaunchingKernels(NumpyKernels):
     def start(self, name: str, like: Array, grid: Grid, block: Grid, *arguments: Any) -> None:
         """Start a kernel for numbers of the dtype of `like`. Whole numbers become `long long`, others `double`, None a
         pointer to nothing."""
-        kernel = self.library.kernel(name, REALS[like.dtype.name])
+        kernel = self._compiled.kernel(name, REALS[like.dtype.name])
         kernel(grid, block, tuple(map(_argument, arguments)))
 
     def over(self, name: str, like: Array, size: int, *arguments: Any) -> None:
