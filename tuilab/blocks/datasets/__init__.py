@@ -1,0 +1,62 @@
+"""Datasets: what a network can learn from. Importing this package registers all of them."""
+
+from tuilab.blocks.datasets.artificial import (
+    Blobs,
+    Circle,
+    GateAnd,
+    GateNand,
+    GateOr,
+    GateXor,
+    Gauss,
+    GaussRegression,
+    Moons,
+    Multilabel,
+    PassFail,
+    Plane,
+    Playground,
+    Points,
+    Spiral,
+    Xor,
+)
+from tuilab.blocks.datasets.bundled import BreastCancer, Bundled, Diabetes, Digits, Iris, Wine
+from tuilab.blocks.datasets.dataset import Column, DataInfo, Dataset, Normalization
+from tuilab.blocks.datasets.downloaded import Cifar10, Downloaded, FashionMnist, IdxImages, Mnist, RemoteFile
+from tuilab.blocks.datasets.own import Folder, ShapeOnly, folders
+
+__all__ = [
+    "Blobs",
+    "BreastCancer",
+    "Bundled",
+    "Cifar10",
+    "Circle",
+    "Column",
+    "DataInfo",
+    "Dataset",
+    "Diabetes",
+    "Digits",
+    "Downloaded",
+    "FashionMnist",
+    "Folder",
+    "GateAnd",
+    "GateNand",
+    "GateOr",
+    "GateXor",
+    "Gauss",
+    "GaussRegression",
+    "IdxImages",
+    "Iris",
+    "Mnist",
+    "Moons",
+    "Multilabel",
+    "Normalization",
+    "PassFail",
+    "Plane",
+    "Playground",
+    "Points",
+    "RemoteFile",
+    "ShapeOnly",
+    "Spiral",
+    "Wine",
+    "Xor",
+    "folders",
+]
