@@ -18,6 +18,7 @@ ESCAPE_MS = "20"
 
 def main() -> None:
     """Open the lab, or run a command."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through every installed package
     if len(sys.argv) == 1 and "_TUILAB_COMPLETE" not in os.environ:
         with failures_told():
             open_lab()

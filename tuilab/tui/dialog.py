@@ -9,11 +9,14 @@ from textual.renderables.background_screen import BackgroundScreen
 from textual.screen import ModalScreen, ScreenResultType
 from textual.strip import Strip
 
+from tuilab.tui.painting import PaintedOnce
 
-class Dialog(ModalScreen[ScreenResultType]):
+
+class Dialog(ModalScreen[ScreenResultType], PaintedOnce[ScreenResultType]):
     """Dims the screen below when it opens, and again where that has changed.
 
-    Textual would do so for every line that it paints, which takes longer than the dialog itself.
+    Textual would do so for every line that it paints, which takes longer than the dialog itself. It takes the rules of
+    style from the first base.
     """
 
     _below: list[Strip] | None = None

@@ -11,11 +11,11 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.reactive import Reactive
-from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
 from tuilab.text import clean_text
+from tuilab.tui.painting import PaintedOnce
 from tuilab.tui.widgets.key_bar import KeyBar
 from tuilab.tui.widgets.steady import colours_of
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TITLES = {"build": "1 Build", "train": "2 Train", "runs": "3 Runs", "data": "4 Data"}
 
 
-class LabScreen(Screen[None]):
+class LabScreen(PaintedOnce[None]):
     """A screen of the lab, one for each mode; a subclass gives its body in `compose_body`."""
 
     BINDINGS = [
