@@ -54,7 +54,7 @@ class Tuilab:
             [sys.executable, "-m", "tuilab", *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             cwd=self.folder,
             env=self.environment(**environment),
         )
