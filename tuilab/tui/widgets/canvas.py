@@ -123,6 +123,8 @@ class Drawing(Selectable):
         super().__init__(id=id, classes=classes)
         self._canvas: Canvas | None = None
         self._rows: list[Row] = []
+        self._styles: dict[str | Style, Style] = {}
+        """Of the parts of what is being painted: looked up once a picture, not once a stretch."""
 
     def draw(self, width: int, height: int) -> Canvas:
         raise NotImplementedError  # abstract
@@ -142,26 +144,33 @@ class Drawing(Selectable):
         self._rows = list(self._canvas.rows())
         return self._canvas
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._styles.clear()
+        return super().render_lines(crop)
+
     def draw_line(self, y: int) -> Strip:
         width, height = self.size
         if self._canvas is None or (self._canvas.width, self._canvas.height) != (width, height):
             self._draw(width, height)
-        base = self.rich_style
         if y >= len(self._rows):
-            return Strip.blank(width, base)
+            return Strip.blank(width, self._style(""))
         segments: list[Segment] = []
         for text, name in self._rows[y]:
-            style = self._style(name, base)
+            style = self._style(name)
             if segments and (joined := _joined(segments[-1], text, style)):
                 segments[-1] = joined
             else:
                 segments.append(Segment(text, style))
         return Strip(segments, width)
 
-    def _style(self, name: str | Style, base: Style) -> Style:
-        if isinstance(name, Style):
-            return base + name
-        return base + self.get_component_rich_style(f"{self.PART}--{name}") if name else base
+    def _style(self, name: str | Style) -> Style:
+        if name not in self._styles:
+            if not name:
+                self._styles[name] = self.rich_style
+            else:
+                own = name if isinstance(name, Style) else self.get_component_rich_style(f"{self.PART}--{name}")
+                self._styles[name] = self._style("") + own
+        return self._styles[name]
 
 
 def _joined(segment: Segment, text: str, style: Style) -> Segment | None:
