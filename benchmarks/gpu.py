@@ -3,8 +3,8 @@
 First `tuilab devices --check` and the tests that are marked `gpu`; then training steps beside PyTorch's, eager and by
 `torch.compile(mode="reduce-overhead")`, taking turns in short rounds on the same random images that lie on the GPU. A
 step includes gathering its batch, and ours the loss, the accuracy and every 20 steps the statistics of every layer, as
-in a real run: what is measured is `Trainer.run`. tuilab computes in float32; where a row says bfloat16, PyTorch's
-autocast does. PyTorch may not use TF32 where a row says float32. The fastest way of PyTorch's counts.
+in a real run: what is measured is `Trainer.run`. Where a row says bfloat16, ours is `training.precision` and PyTorch's
+autocast; where it says float32, neither may use TF32. The fastest way of PyTorch's counts.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ WORKS = (
     Work("784-512-256-10, Adam, batch 128, float32", "mnist-mlp", (), (28, 28, 1), 10, 12_800, 1.5),
     Work("mnist-cnn, batch 128, float32", "mnist-cnn", (), (28, 28, 1), 10, 12_800, 1.3),
     Work(
-        "cifar-resnet20, batch 128, without augmentation, PyTorch in bfloat16, tuilab in float32",
+        "cifar-resnet20, batch 128, without augmentation, bfloat16",
         "cifar-resnet20",
-        ("data.augmentation=[]", "training.optimizer.learning_rate=0.01"),
+        ("data.augmentation=[]", "training.optimizer.learning_rate=0.01", "training.precision=bfloat16"),
         (32, 32, 3),
         10,
         12_800,
@@ -75,9 +75,9 @@ WORKS = (
         bfloat16=True,
     ),
     Work(
-        "VGG16, 224 × 224, batch 64, PyTorch in bfloat16, tuilab in float32",
+        "VGG16, 224 × 224, batch 64, bfloat16",
         "vgg16",
-        ("data.batch_size=64", "training.optimizer.learning_rate=0.0001"),
+        ("data.batch_size=64", "training.optimizer.learning_rate=0.0001", "training.precision=bfloat16"),
         (224, 224, 3),
         1000,
         256,

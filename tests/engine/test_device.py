@@ -39,6 +39,7 @@ module.CupyKernels = CupyKernels
 """
 """Kernels that do on the CPU what those of a GPU would do."""
 NO_CUPY = "import sys; sys.modules['cupy'] = None\n"
+NO_CUDNN = "import sys; sys.modules['cudnn'] = None\n"
 NO_DRIVER = "from tuilab.engine import driver; driver.LIBRARY = 'libnowhere.so.1'\n"
 RUNTIME_ERROR = "from cupy_backends.cuda.api.runtime import CUDARuntimeError; raise CUDARuntimeError({})"
 
@@ -171,7 +172,7 @@ LIST = "import json\nfrom tuilab.engine.device import devices\nprint(json.dumps(
 
 
 def test_the_list_tells_what_every_gpu_does(nvidia: Nvidia) -> None:
-    first, second = nvidia.ask(WORKING.format("if number: raise OSError('no')") + LIST, FAKE_GPUS=2)
+    first, second = nvidia.ask(WORKING.format("if number: raise OSError('no')") + NO_CUDNN + LIST, FAKE_GPUS=2)
     assert first == {
         "name": "gpu",
         "available": True,
@@ -184,10 +185,35 @@ def test_the_list_tells_what_every_gpu_does(nvidia: Nvidia) -> None:
         "celsius": 60,
         "driver": "580.1.2",
         "cuda": "13.0",
+        "convolutions": "convolutions without cuDNN (pip install 'tuilab[cudnn13]' brings it)",
     }
     assert second["name"] == "gpu:1"
     assert second["description"] == "Great Card 1: CuPy does not work: no"
     assert (second["available"], second["auto"], second["celsius"]) == (False, False, 61)
+
+
+CUDNN = """
+from types import SimpleNamespace
+from tuilab.engine.kernels import cudnn
+
+def load(cuda):
+    {}
+    return SimpleNamespace(backend_version=lambda: 91205)
+
+cudnn.load = load
+"""
+
+
+@pytest.mark.parametrize(
+    ("loads", "told"),
+    [
+        ("assert cuda == 13", "convolutions by cuDNN 9.12.5"),
+        ("raise cudnn.CudnnError('it is broken')", "convolutions without cuDNN: it is broken"),
+    ],
+)
+def test_the_list_tells_what_does_convolutions(nvidia: Nvidia, loads: str, told: str) -> None:
+    (gpu,) = nvidia.ask(WORKING.format("pass") + CUDNN.format(loads) + LIST, FAKE_GPUS=1)
+    assert gpu["convolutions"] == told
 
 
 @pytest.mark.usefixtures("no_driver")

@@ -230,7 +230,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 def test_memory() -> None:
     """407 050 parameters six times (values, best, before, gradients, two slots of Adam), and for each of 128 samples
-    784 + 512 + 10 outputs and twice 784 gradients, in 4 bytes each."""
+    784 + 512 + 10 outputs and twice 784 gradients, in 4 bytes each. Values and slots once more in float16."""
 
     def needed(info: DataInfo, first: dict[str, Any], batch_size: int, **training: Any) -> int:
         document = {
@@ -244,6 +244,7 @@ def test_memory() -> None:
     announced = 4 * (6 * 407_050 + 128 * (784 + 512 + 10 + 2 * 784))
     assert needed(DIGITS, dense(512, "relu"), 128) == announced == 11_240_688
     assert needed(DIGITS, dense(512, "relu"), 128, dtype="float64") == 2 * 11_240_688
+    assert needed(DIGITS, dense(512, "relu"), 128, precision="float16") == announced + 4 * 3 * 407_050
     frozen = needed(FLOWERS, dense(8, trainable=False), 1, optimizer="sgd")
     assert frozen == 4 * (2 * 67 + 2 * 27 + (4 + 8 + 3) + 2 * 8)
 

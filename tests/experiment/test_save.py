@@ -100,6 +100,7 @@ metrics = []
 statistics_every = 20
 device = "auto"
 dtype = "float32"
+precision = "float32"
 convolution = "auto"
 """
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.faults.conftest import LONG, MODEL, OFTEN, Studio, over, wait
@@ -71,6 +73,39 @@ def test_a_device_that_fails(studio: Studio, failure: str, reason: str) -> None:
         told = [message.text for message in reader.messages()]
     assert "trains on Great Card 0 (gpu)" in told
     assert any(text.startswith("numbers may differ from a run without interruption: other device") for text in told)
+
+
+EMULATED = f"""
+import sys
+sys.path.append({str(Path(__file__).parents[2])!r})
+from cupy_backends.cuda.api.runtime import CUDARuntimeError
+from tests.gpu.device import EmulatedKernels
+from tuilab.engine import device
+from tuilab.engine.trainer import Trainer
+
+chosen, epoch_done = device.choose_device, Trainer._run_epoch
+
+def choose_device(name):
+    return chosen(name) if name == "cpu" else device.Device("gpu", EmulatedKernels(), 5)
+
+def run_epoch(trainer):
+    if trainer.epoch == 1 and trainer.device.name == "gpu":
+        raise CUDARuntimeError(700)
+    yield from epoch_done(trainer)
+
+device.choose_device, Trainer._run_epoch = choose_device, run_epoch
+"""
+"""A GPU that rounds, and fails after an epoch."""
+
+
+def test_a_run_in_float16_whose_device_fails_goes_on_on_the_cpu(studio: Studio) -> None:
+    studio.worker = OFTEN + EMULATED
+    made = "perceptron-and", "--epochs", "3", "--set", "training.precision=float16"
+    done = studio("train", *made, "--set", "training.statistics_every=1", code=5)
+    remedy = "--set training.device=cpu --set training.precision=float32"
+    assert done.stderr.endswith(f"or on the CPU: tuilab resume {find_run(studio.tuilab.runs, 'last').name} {remedy}\n")
+    studio("resume", "last", *remedy.split())
+    assert over(find_run(studio.tuilab.runs, "last")).status.epoch == 3
 
 
 def test_no_memory_before_the_first_step_leaves_no_run(studio: Studio) -> None:

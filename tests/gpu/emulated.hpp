@@ -155,6 +155,16 @@ static inline void __syncthreads() {
 template <class T> static inline T __shfl_xor_sync(unsigned, T value, int mask) {
     return emulated::from(value, emulated::current ^ size_t(mask));
 }
+static inline unsigned __float_as_uint(float value) {
+    unsigned bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+static inline float __uint_as_float(unsigned bits) {
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned long long)((unsigned __int128)a * b >> 64);
 }

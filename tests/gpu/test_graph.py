@@ -3,15 +3,19 @@ from step to step is part of the recording."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.engine.examples import end_of, losses_of, make_data, make_experiment
+from tests.engine.test_augmenting import EVERY, OUTPUT, SHAPE
+from tests.engine.test_augmenting import experiment as augmented
 from tests.gpu.device import EmulatedKernels
 from tuilab.blocks.arrays import Clock, Stream
-from tuilab.blocks.samples import Data, Scaling
+from tuilab.blocks.samples import Data, Scaling, Split, Stored
 from tuilab.engine import graph
 from tuilab.engine.checkpoint import capture, restore
 from tuilab.engine.device import Device
@@ -19,6 +23,7 @@ from tuilab.engine.events import Event, StepsDone
 from tuilab.engine.graph import STEPS_AT_ONCE, StepGraph
 from tuilab.engine.kernels.numpy import NumpyKernels
 from tuilab.engine.trainer import Trainer
+from tuilab.errors import DataError
 from tuilab.experiment.document import Experiment
 
 ADAM = {"type": "adam", "learning_rate": {"type": "cosine_decay", "decay_steps": 30}, "weight_decay": 0.01}
@@ -132,7 +137,7 @@ def test_both_recordings_are_played() -> None:
     trainer = start(dense(statistics_every=STEPS_AT_ONCE + 3), make_data(train=66))
     list(trainer.run())
     assert isinstance(trainer._small, StepGraph)
-    assert sorted(trainer._small._recordings) == [1, STEPS_AT_ONCE]
+    assert {steps for _, steps, _ in trainer._small._recordings} == {1, STEPS_AT_ONCE}
 
 
 def test_a_step_by_itself_sees_its_own_numbers_after_a_recording() -> None:
@@ -170,11 +175,11 @@ def test_slow_steps_are_done_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
     trainer = start(dense(), make_data(train=66))
     list(trainer.run())
     assert isinstance(trainer._small, StepGraph)
-    assert sorted(trainer._small._recordings) == [1]
+    assert {steps for _, steps, _ in trainer._small._recordings} == {1}
 
 
-def test_a_resumed_training_goes_on_with_the_same_numbers() -> None:
-    experiment, data = dense(), make_data(train=66)
+@pytest.mark.parametrize(("experiment", "data"), CASES, ids=["dense", "images"])
+def test_a_resumed_training_goes_on_with_the_same_numbers(experiment: Experiment, data: Data) -> None:
     whole, begun, resumed = (start(experiment, data) for _ in range(3))
     list(whole.run())
     events = begun.run()
@@ -198,13 +203,117 @@ def test_a_loss_that_is_not_finite_ends_the_training() -> None:
     assert end_of(events).reason == f"the loss is not finite at step {first}"
 
 
-@pytest.mark.parametrize(
-    "settings", [{"gradient_accumulation_steps": 2}, {"use_ema": True, "ema_overwrite_frequency": 3}], ids=str
-)
-def test_steps_that_differ_are_done_one_by_one(settings: dict[str, Any]) -> None:
-    trainer = start(dense(optimizer={"type": "sgd", **settings}), make_data(train=20))
-    assert trainer._small is None
+DIFFERING: list[dict[str, Any]] = [
+    {"gradient_accumulation_steps": 2},
+    {"gradient_accumulation_steps": 5, "global_clipnorm": 0.1},
+    {"use_ema": True},
+    {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 3},
+    {"use_ema": True, "ema_overwrite_frequency": 2, "gradient_accumulation_steps": 3, "weight_decay": 0.01},
+]
+
+
+@pytest.mark.parametrize("settings", DIFFERING, ids=str)
+def test_steps_that_differ(settings: dict[str, Any]) -> None:
+    experiment, data = dense(optimizer={**ADAM, **settings}), make_data(train=66)
+    test_a_recording_gives_the_numbers_of_single_steps(experiment, data)
+    test_a_resumed_training_goes_on_with_the_same_numbers(experiment, data)
+
+
+@pytest.mark.parametrize("task", OUTPUT)
+def test_augmentation(task: Any) -> None:
+    """The reference's random numbers, drawn on the device."""
+    scaling = Scaling(np.array(0, "float32"), np.array(1 / 2, "float32"))
+    settings = {"metrics": ["accuracy"], "class_weight": "balanced"} if task == "categorical" else {}
+    experiment = augmented(EVERY, task, data={"batch_size": 5}, statistics_every=12, **settings)
+    data = make_data(task, shape=SHAPE, train=47, scaling=scaling)
+    test_a_recording_gives_the_numbers_of_single_steps(experiment, data)
+    test_a_recording_gives_the_numbers_of_the_reference(experiment, data)
+    test_a_resumed_training_goes_on_with_the_same_numbers(experiment, data)
+
+
+class Slow(Stored):
+    """Samples on a disk."""
+
+    def __init__(self, features: np.ndarray) -> None:
+        super().__init__(features.shape, str(features.dtype))
+        self.features = features
+        self.damaged = -1
+
+    def read(self, rows: np.ndarray, out: np.ndarray) -> None:
+        if self.damaged in rows:
+            raise DataError("a sample is damaged")
+        out[...] = self.features[rows]
+
+
+def on_disk(data: Data) -> Data:
+    validation = data.validation
+    assert isinstance(data.train.features, np.ndarray)
+    assert validation is not None
+    assert isinstance(validation.features, np.ndarray)
+    splits = [Split(Slow(split.features), split.targets) for split in (data.train, validation)]
+    return replace(data, train=splits[0], validation=splits[1])
+
+
+SCALED = Scaling(np.array(1, "float32"), np.array(1 / 2, "float32"))
+LARGE: list[tuple[Experiment, Data]] = [
+    (dense(optimizer={**ADAM, **DIFFERING[-1]}, statistics_every=9), make_data(train=66, scaling=SCALED)),
+    (augmented(EVERY, data={"batch_size": 5}, statistics_every=9), make_data(shape=SHAPE, train=47, scaling=SCALED)),
+]
+
+
+@pytest.mark.parametrize(("experiment", "data"), LARGE, ids=["dense", "augmented"])
+@pytest.mark.parametrize("stored", [False, True], ids=["in memory", "on disk"])
+def test_samples_that_do_not_lie_on_the_device(
+    experiment: Experiment, data: Data, stored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = []
+    for room in (True, False):
+        ops = EmulatedKernels()
+        monkeypatch.setattr(ops, "has_room", lambda _, room=room: room)
+        trainer = start(experiment, on_disk(data) if stored and not room else data, ops)
+        assert (trainer.train.source is None) == room
+        events = list(trainer.run())
+        assert end_of(events).status == "finished", end_of(events)
+        assert trainer.one_by_one == ""
+        assert isinstance(trainer._small, StepGraph)
+        assert {place for _, _, place in trainer._small._recordings} == ({0} if room else {0, 1})
+        results = [epoch.results for epoch in trainer.history]
+        outcomes.append((losses_of(events), results, weights(trainer).tobytes(), trainer.updater.state()))
+    assert outcomes[0] == outcomes[1]
+    test_a_resumed_training_goes_on_with_the_same_numbers(experiment, on_disk(data))
+
+
+def test_a_damaged_sample_ends_a_recorded_training() -> None:
+    data = on_disk(make_data(train=66))
+    trainer = start(dense(), data)
+    source = data.train.features
+    assert isinstance(source, Slow)
+    trainer.train.shuffle(trainer.experiment.seed, 1)
+    source.damaged = int(trainer.train._order[5 * trainer.network.batch_size])
+    with pytest.raises(DataError, match="a sample is damaged"):
+        list(trainer.run())
+    assert is_recorded(trainer)
+    assert trainer.step == 5
+
+
+def test_a_training_on_another_thread_than_the_one_that_chose_the_device() -> None:
+    experiment, data = dense(), make_data(train=66)
+    expected, trainer = start(experiment, data), start(experiment, data)
+    list(expected.run())
+    events: list[Event] = []
+    thread = Thread(target=lambda: events.extend(trainer.run()))
+    thread.start()
+    thread.join()
+    assert end_of(events).status == "finished"
+    assert weights(trainer).tobytes() == weights(expected).tobytes()
+
+
+def test_every_kind_of_step_has_its_recording() -> None:
+    trainer = start(dense(optimizer={"type": "sgd", "gradient_accumulation_steps": 3}), make_data(train=66))
     list(trainer.run())
+    assert isinstance(trainer._small, StepGraph)
+    roles = {role for role, _, _ in trainer._small._recordings}
+    assert sorted((role.first, role.last) for role in roles) == [(False, False), (False, True), (True, False)]
 
 
 def test_what_cannot_be_recorded_is_done_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,12 @@ def test_samples_are_gathered(dtype: str, width: int) -> None:
     device.same(lambda ops, a: ops.gather(a["source"][1:], a["rows"][8:9], a["out"][3:4]))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32"])
+@pytest.mark.parametrize("size", [1, 300])
+def test_counting_up(dtype: str, size: int) -> None:
+    Device({"out": np.full(size, 7, dtype)}).same(lambda ops, a: ops.count_up(a["out"]))
+
+
 @both
 @pytest.mark.parametrize("source", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "bool", "float32"])
 @pytest.mark.parametrize("sizes", [(0, 0), (1, 1), (0, 12), (12, 1)])

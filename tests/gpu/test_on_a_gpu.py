@@ -6,10 +6,11 @@ from functools import cache
 
 import pytest
 
-from tests.gpu import test_graph, test_kernels
+from tests.gpu import test_graph, test_kernels, test_precision
 from tests.gpu.test_graph import *  # noqa: F403
 from tests.gpu.test_graph import _nobody_waits  # noqa: F401
 from tests.gpu.test_kernels import *  # noqa: F403
+from tests.gpu.test_precision import *  # noqa: F403
 from tuilab.engine.kernels.gpu import CudaKernels
 
 pytestmark = pytest.mark.gpu
@@ -17,12 +18,18 @@ pytestmark = pytest.mark.gpu
 
 @cache
 def on_the_gpu() -> CudaKernels:
+    from tuilab.engine.kernels.cudnn import Cudnn, CudnnMissingError
     from tuilab.engine.kernels.cupy import CupyKernels
 
-    return CupyKernels()
+    class OwnKernels(CupyKernels):
+        def open_cudnn(self) -> Cudnn:
+            raise CudnnMissingError  # test_cudnn_on_a_gpu.py has it
+
+    return OwnKernels()
 
 
 @pytest.fixture(autouse=True)
 def _instead_of_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (test_graph, test_kernels):
+    on_the_gpu().compute_in("float32")
+    for module in (test_graph, test_kernels, test_precision):
         monkeypatch.setattr(module, "EmulatedKernels", on_the_gpu)

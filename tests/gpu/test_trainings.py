@@ -59,6 +59,7 @@ def test_a_training_gives_the_numbers_of_the_reference(layers: list[Any], data: 
 @pytest.mark.parametrize(("layers", "data"), LAYERS, ids=["dense", "images", "every"])
 def test_a_step_takes_no_memory_after_the_first(layers: list[Any], data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(make(layers, statistics_every=1000), data, Device("gpu", EmulatedKernels(), 3))
+    trainer._small = None
     train_batch, steps = trainer.train_batch, 0
 
     def without_memory(*arguments: Any) -> bool:

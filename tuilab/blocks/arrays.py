@@ -54,6 +54,11 @@ class Ops(Protocol):
         (`tuilab.engine.kernels.launching`)."""
         ...
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What is done in another way than the installation promises, and why; more are added while it works."""
+        ...
+
     def alongside(self) -> Ops | None:
         """Return operations for another thread to use at the same time, which give the same numbers; None where the
         device has but one thread at work."""
@@ -84,6 +89,10 @@ class Ops(Protocol):
         """out = 0 with probability `rate`, otherwise 1 / (1 − rate), from the numbers that `uniform` draws."""
         ...
 
+    def count_up(self, out: Array) -> None:
+        """out = 0, 1, 2, …, of any dtype; out: (numbers,)."""
+        ...
+
     def gather(self, source: Array, rows: Array, out: Array) -> None:
         """out[i] = source[rows[i]] along the first axis; both of one dtype, every row number within bounds."""
         ...
@@ -91,6 +100,14 @@ class Ops(Protocol):
     def load(self, source: Array, rows: Array, offset: Array | None, scale: Array | None, out: Array) -> None:
         """out[i] = (source[rows[i]] − offset) · scale, of any dtype; offset and scale, of one number or of a sample's
         shape, are left out where they are None."""
+        ...
+
+    def has_room(self, size: int) -> bool:
+        """Whether samples of so many bytes may lie on the device all the time."""
+        ...
+
+    def staging(self, shape: Shape, dtype: str) -> Staging:
+        """Return memory for samples that are brought to the device batch by batch."""
         ...
 
     def to_host(self, array: Array) -> HostArray:
@@ -220,6 +237,28 @@ class Ops(Protocol):
 
     def sum_pool2d_backward(self, dy: Array, window: Window, dx: Array) -> None:
         """Write the gradient of `sum_pool2d` with respect to x."""
+        ...
+
+
+class Staging(Protocol):
+    """An array on a device that is copied there from the host, time and again."""
+
+    device: Array
+
+    def host(self) -> HostArray:
+        """Return what `send` copies, once that may be written again; on any thread."""
+        ...
+
+    def send(self) -> None:
+        """Begin to copy, as soon as nothing that was told before `used` needs the last copy any more; on any thread."""
+        ...
+
+    def receive(self) -> None:
+        """Let what the device is told from now on see the copy."""
+        ...
+
+    def used(self) -> None:
+        """Say that the device has been told everything that needs the copy."""
         ...
 
 

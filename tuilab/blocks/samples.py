@@ -54,6 +54,18 @@ class _Part(Stored):
         self.whole.read(self.rows[rows], out)
 
 
+class Held(Stored):
+    """Features in the host's memory, which are read as those on disk are."""
+
+    def __init__(self, features: HostArray) -> None:
+        super().__init__(features.shape, features.dtype.name)
+        self.features = features
+        self.nbytes = features.nbytes
+
+    def read(self, rows: HostArray, out: HostArray) -> None:
+        self.features.take(rows, axis=0, out=out, mode="clip")  # the default mode would copy through a buffer
+
+
 @dataclass(frozen=True)
 class Split:
     """One part of a data set.

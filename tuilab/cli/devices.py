@@ -55,6 +55,8 @@ def describe(facts: DeviceFacts) -> str:
         parts.append(f"driver {facts.driver}")
     if facts.cuda is not None:
         parts.append(f"CUDA {facts.cuda}")
+    if facts.convolutions is not None:
+        parts.append(facts.convolutions)
     return ", ".join(parts)
 
 
@@ -72,6 +74,8 @@ def _check(name: str, as_json: bool) -> None:
         compared.append(row)
         if not as_json:
             print_line(row)
+    for remark in chosen.ops.remarks:
+        message(remark)
     failed = [row for row in compared if not row.passed]
     if as_json:
         blocks = [_facts(row) for row in compared]

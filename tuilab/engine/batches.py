@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from tuilab.blocks.arrays import Array, Clock, HostArray, Ops, Shape, host_generator
-from tuilab.blocks.samples import Scaling, Split, Stored
+from tuilab.blocks.samples import Held, Scaling, Split, Stored
 from tuilab.engine.augmenting import Augmenter
 from tuilab.engine.preparing import Ahead, Moment
 from tuilab.engine.threads import one_to_spare
@@ -35,7 +36,7 @@ def batches_for(network: Network, split: Split, scaling: Scaling | None, trainin
 
 
 class Batches:
-    """One part of a data set on the device, or on disk.
+    """One part of a data set on the device or, where it is too large for that, in the host's memory or on disk.
 
     Features stay in the type in which they are stored; a batch is gathered, converted and scaled into one buffer, and
     augmented from there. Where that takes long, or reads from the disk, it happens while the batch before is used, by
@@ -65,10 +66,14 @@ class Batches:
         self.samples = len(split)
         self.batch_size = batch_size
         self.dtype = dtype
-        self.source = split.features if isinstance(split.features, Stored) else None
-        if not isinstance(split.features, Stored):
-            features = xp.asarray(split.features).reshape(self.samples, *self.loaded_shape)
-            self.features: Array = xp.ascontiguousarray(features)
+        features = split.features
+        if not isinstance(features, Stored) and not ops.has_room(features.nbytes):
+            features = Held(features)
+        self.source = features if isinstance(features, Stored) else None
+        """What batches are read from, where the samples do not lie on the device."""
+        if not isinstance(features, Stored):
+            kept = xp.asarray(features).reshape(self.samples, *self.loaded_shape)
+            self.features: Array = xp.ascontiguousarray(kept)
         self.labels: Array = xp.ascontiguousarray(xp.asarray(split.targets))
         if self.labels.ndim > 1:
             self.labels = self.labels.astype(dtype)
@@ -106,14 +111,39 @@ class Batches:
         Of mixed samples the labels are those of the larger share, and `targets` holds the shares. Raises DataError
         where samples on the disk are not what they should be.
         """
-        moment, following = Moment(index, self.clock.epoch, self.clock.step), None
-        if self._early and index + 1 < len(self):
-            following = Moment(index + 1, moment.epoch, moment.step + 1)
-        place = self._places[self._ahead.take(moment, following)]
+        moment = Moment(index, self.clock.epoch, self.clock.step)
+        place = self._places[self._take(moment)]
         if self._alone is None:
             self._fill(place, moment)
         self.targets = place.targets
         return place.inputs, place.labels
+
+    def make(self, rows: Array, number: int) -> tuple[Array, Array]:
+        """Return what `batch` does, for samples whose numbers, (batch_size,), lie on the device, as its clock does; of
+        samples that do not, those at a place (`bring`)."""
+        place = self._places[number]
+        self._make(place, rows)
+        self.targets = place.targets
+        return place.inputs, place.labels
+
+    @contextmanager
+    def bring(self, index: int) -> Iterator[int]:
+        """Lend the number of the place where the samples of batch `index` of this epoch lie on the device, for what it
+        is told in the block."""
+        if self.source is None:
+            yield 0
+            return
+        number = self._take(Moment(index, self.clock.epoch, self.clock.step))
+        self._places[number].staging.receive()
+        yield number
+        self._places[number].staging.used()
+
+    def _take(self, moment: Moment) -> int:
+        """Return the number of the place where a batch is, and begin with the next one."""
+        following = None
+        if self._early and moment.batch + 1 < len(self):
+            following = Moment(moment.batch + 1, moment.epoch, moment.step + 1)
+        return self._ahead.take(moment, following)
 
     def load(self, first: int, x: Array, y: Array) -> None:
         """Write as many samples as there is room for, from the one that is `first` in this epoch's order on, and their
@@ -126,7 +156,9 @@ class Batches:
             for start in range(0, len(y), self.batch_size):
                 portion = x[start : start + self.batch_size]
                 self._read(place, first + start, len(portion))
+                place.staging.receive()
                 self._load_read(place, self.ops, portion)
+                place.staging.used()
         self.ops.gather(self.labels, self.order[first : first + len(y)], out=y)
 
     def _prepare(self, number: int, moment: Moment) -> None:
@@ -141,26 +173,36 @@ class Batches:
         return min(self.batch_size, self.samples - index * self.batch_size)
 
     def _read(self, place: _Place, first: int, count: int) -> None:
-        """Read samples from the disk, in this epoch's order."""
+        """Read samples, in this epoch's order, and begin to bring them to the device."""
         assert self.source is not None
-        self.source.read(self._order[first : first + count], place.raw[:count])
+        self.source.read(self._order[first : first + count], place.staging.host()[:count])
+        place.staging.send()
 
     def _load_read(self, place: _Place, ops: Ops, x: Array) -> None:
         """Write the samples that were read as the network, or the augmentation, wants them."""
-        raw = ops.xp.asarray(place.raw[: len(x)]).reshape(x.shape)
+        raw = place.staging.device[: len(x)].reshape(x.shape)
         ops.load(raw, self._in_order[: len(x)], *self.scaling, out=x)
 
     def _fill(self, place: _Place, moment: Moment) -> None:
         """Make the batch of a moment, whose samples have been read."""
-        ops, first, count = self._alone or self.ops, moment.batch * self.batch_size, self._rows(moment.batch)
-        x, y, rows = place.x[:count], place.y[:count], self.order[first : first + count]
+        first, count = moment.batch * self.batch_size, self._rows(moment.batch)
+        place.clock.epoch, place.clock.step = moment.epoch, moment.step
+        if self.source is not None:
+            place.staging.receive()
+        self._make(place, self.order[first : first + count])
+        if self.source is not None:
+            place.staging.used()
+
+    def _make(self, place: _Place, rows: Array) -> None:
+        """Make the batch of the samples with these numbers, or of those that were read."""
+        ops, count = self._alone or self.ops, len(rows)
+        x, y = place.x[:count], place.y[:count]
         if self.source is None:
             ops.load(self.features, rows, *self.scaling, out=x)
         else:
             self._load_read(place, ops, x)
         ops.gather(self.labels, rows, out=y)
         if place.augmenter is not None:
-            place.clock.epoch, place.clock.step = moment.epoch, moment.step
             x, place.targets = place.augmenter.change(x, y)
             x = x.reshape(count, *self.shape)
         place.inputs, place.labels = x, y
@@ -176,8 +218,8 @@ class _Place:
         self.clock = Clock()
         self.augmenter = None if batches.augment is None else batches.augment(ops, self.clock)
         if batches.source is not None:
-            self.raw: HostArray = np.empty((size, *batches.source.shape[1:]), dtype=batches.source.dtype)
-            """As the disk has them."""
+            self.staging = ops.staging((size, *batches.source.shape[1:]), batches.source.dtype)
+            """Samples as they are stored."""
         self.inputs, self.labels = self.x[:0], self.y[:0]
         self.targets: Array | None = None
 

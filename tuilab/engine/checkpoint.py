@@ -52,19 +52,22 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
 
     Raises ValueError, and changes nothing, where the two do not fit; says what differs.
     """
-    numbers, ours = checkpoint.numbers, trainer.lasting_arrays()
+    numbers, ours, arrays = checkpoint.numbers, trainer.lasting_arrays(), dict(checkpoint.arrays)
     before, now = numbers["settings"], settings_that_stay(trainer)
     for place in [*now, *before]:
         if before.get(place) != now.get(place):
             is_now, was = clean_text(str(now.get(place))), clean_text(str(before.get(place)))
             raise ValueError(f"{place} is {is_now} and was {was}")
-    for name in sorted(ours.keys() | checkpoint.arrays.keys()):
+    if "loss_scaling" in ours.keys() ^ arrays.keys():  # the precision is another one: its scale begins anew, or is over
+        for named in (ours, arrays):
+            named.pop("loss_scaling", None)
+    for name in sorted(ours.keys() | arrays.keys()):
         size = ours[name].size if name in ours else 0
-        stored = checkpoint.arrays[name].size if name in checkpoint.arrays else 0
+        stored = arrays[name].size if name in arrays else 0
         if size != stored:
             raise ValueError(f"{name} holds {size:,} numbers and held {stored:,}")
     for name, array in ours.items():
-        array[...] = trainer.device.ops.xp.asarray(checkpoint.arrays[name], dtype=array.dtype)
+        array[...] = trainer.device.ops.xp.asarray(arrays[name], dtype=array.dtype)
     trainer.epoch, trainer.step = numbers["epoch"], numbers["step"]
     trainer.samples, trainer.seconds_before = numbers["samples"], numbers["seconds"]
     trainer.statistics_due = numbers["statistics_due"]

@@ -48,6 +48,8 @@ class DeviceFacts:
     driver: str | None = None
     cuda: str | None = None
     """The newest that the driver runs."""
+    convolutions: str | None = None
+    """What does them, and what would do them better."""
 
 
 def choose_device(name: str = "auto") -> Device:
@@ -135,9 +137,10 @@ def _gpu_facts(driver: Driver, card: Card) -> DeviceFacts:
     sensors = Sensors(card.bus)
     reading = sensors.read()  # before the trial, which takes memory of its own
     total, used = reading.memory_total, reading.memory_bytes
+    convolutions = None
     try:
         gpu.gpu_kernels(driver, gpu.card_of(driver, card.number))
-        available, said = True, sensors.trouble
+        available, said, convolutions = True, sensors.trouble, gpu.convolutions()
     except DeviceError as error:
         available, said = False, str(error)
     return DeviceFacts(
@@ -151,6 +154,7 @@ def _gpu_facts(driver: Driver, card: Card) -> DeviceFacts:
         celsius=reading.celsius,
         driver=sensors.driver_version(),
         cuda=driver.cuda_version,
+        convolutions=convolutions,
     )
 
 

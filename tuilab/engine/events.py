@@ -82,4 +82,17 @@ class TrainingDone:
     """Why training ended, in words; empty when all epochs were run."""
 
 
-Event: TypeAlias = TrainingStarted | StepsDone | LayersSeen | EpochDone | TrainingDone
+@dataclass(frozen=True)
+class UpdatesSkipped:
+    """Gradients were not finite, so that the weights were left as they are, since the last such event."""
+
+    updates: int
+    loss_scale: float
+    """From now on."""
+
+    def __str__(self) -> str:
+        count = "an update was" if self.updates == 1 else f"{self.updates:,} updates were"
+        return f"{count} skipped, gradients were not finite; the loss is scaled by {self.loss_scale:,.10g} now"
+
+
+Event: TypeAlias = TrainingStarted | StepsDone | UpdatesSkipped | LayersSeen | EpochDone | TrainingDone

@@ -15,6 +15,7 @@ EXTRAS = {12: "cuda12", 13: "cuda13"}
 """Our extra for each CUDA, the newest last."""
 CUPY_PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 """They all hold the one module `cupy`, and only one of them may be installed."""
+CUDNN_PACKAGES = ("nvidia-cudnn-frontend", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13")
 STEPS_BETWEEN_READS = 20
 """Reading a result waits for the GPU to finish everything before it."""
 
@@ -86,6 +87,21 @@ def gpu_kernels(driver: Driver, card: Card) -> Ops:
             raise
         raise failure from error
     return kernels
+
+
+def convolutions() -> str:
+    """Return what does the convolutions on a GPU that works: cuDNN, or our own kernels, and what would bring cuDNN."""
+    import cupy
+
+    from tuilab.engine.kernels import cudnn
+
+    try:
+        found = cudnn.load(cupy.cuda.runtime.runtimeGetVersion() // 1000)
+    except cudnn.CudnnMissingError as error:
+        return f"convolutions without cuDNN ({error} brings it)"
+    except cudnn.CudnnError as error:
+        return f"convolutions without cuDNN: {error}"
+    return f"convolutions by cuDNN {cudnn.version(found)}"
 
 
 def _unusable(error: Exception, driver: Driver) -> DeviceError | None:

@@ -6,7 +6,24 @@ import math
 from collections.abc import Mapping
 
 from tuilab.blocks.metrics import higher_is_better
-from tuilab.experiment.document import EarlyStopping
+from tuilab.errors import ExperimentError, Problem
+from tuilab.experiment.document import EarlyStopping, Experiment
+
+
+def check_monitors(experiment: Experiment, validation: bool) -> None:
+    """Refuse to wait for results on a validation part that the data does not give."""
+    training = experiment.training
+    places = {
+        "early_stopping": training.early_stopping,
+        "optimizer.learning_rate": training.optimizer.learning_rate,
+    }
+    problems = [
+        Problem(f"training.{place}.monitor", f'the data has no validation part: monitor = "{monitor[4:]}"')
+        for place, settings in places.items()
+        if (monitor := str(getattr(settings, "monitor", ""))).startswith("val_")
+    ]
+    if problems and not validation:
+        raise ExperimentError(problems, experiment.name)
 
 
 class Best:

@@ -36,6 +36,7 @@ class Network:
         seed: int,
         initial: bool = True,
         trains: bool = True,
+        loss_scale: Array | None = None,
     ) -> None:
         xp = ops.xp
         ops.prepare(plan.input_shape, plan.exact)
@@ -46,6 +47,8 @@ class Network:
         self.dtype = dtype
         self.seed = seed
         self.clock = Clock()
+        self.loss_scale = loss_scale
+        """One number on the device that gradients are multiplied by on their way through the layers; None for 1."""
         self.arena = Arena(ops, plan.leaves, dtype, seed, initial, trains)
         self.encoder = TargetEncoder(ops, loss, plan.outputs, batch_size, dtype)
         self.output_activation: Activation | None = plan.layers[-1].layer.output_activation() if plan.fused else None
@@ -113,6 +116,7 @@ class Network:
             input_gradient=input_gradient,
             penalty=self.penalty,
             stream=self._streams_of(index or 0),
+            loss_scale=self.loss_scale,
             outputs=None if self._turns is None else partial(self._turns.take, place),
         )
         if index is not None:
@@ -175,7 +179,11 @@ class Network:
         if weights is not None:
             xp.multiply(gradient, weights.reshape(-1, 1), out=gradient)
         xp.multiply(gradient, 1 / rows, out=gradient)
+        if self.loss_scale is not None:
+            xp.multiply(gradient, self.loss_scale, out=gradient)
         self.chain.backward(gradient)
+        if self.loss_scale is not None:
+            xp.divide(self.arena.gradients, self.loss_scale, out=self.arena.gradients)
         for regularizer, value, value_gradient in self.regularized:
             if value_gradient is not None:
                 regularizer.add_gradient(self.ops, value, value_gradient)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from operator import attrgetter
 
 import numpy as np
 
 from tuilab.blocks.arrays import HostArray, Ops, host_generator
-from tuilab.blocks.block import Block
 from tuilab.engine.device import Device
 from tuilab.engine.failures import device_failure
 from tuilab.engine.inference import predict
 from tuilab.engine.kernels.numpy import NumpyKernels
-from tuilab.engine.parity_cases import Case, blocks, cases
+from tuilab.engine.parity_cases import Case, blocks, cases, rounded_cases
 from tuilab.engine.statistics import LayerState
 from tuilab.engine.trainer import Trainer
 from tuilab.errors import DeviceFailure
@@ -22,6 +21,10 @@ from tuilab.text import clean_text
 
 TOLERANCES = {"float32": 2e-4, "float64": 1e-9}
 """Largest difference ÷ the largest number of an array; after three steps, in which differences grow."""
+ROUNDOFF = {"tf32": 2.0**-11, "bfloat16": 2.0**-8, "float16": 2.0**-11}
+"""Largest relative error of a number that is rounded (`training.precision`)."""
+ROUNDOFFS = 16
+"""That a training of rounded products may differ by from one in float32."""
 SMALLEST_SHARE = 1e-2
 """Of the largest gradient of all: gradients below it are compared with that. A bias before a normalization has none but
 rounding."""
@@ -49,23 +52,27 @@ class Compared:
 
 
 def compare_blocks(ops: Ops, dtype: str = "float32") -> Iterator[Compared]:
-    """Yield each block of the registries, compared. Ends early where the device fails altogether."""
-    reference = NumpyKernels()
-    for kind, block in blocks():
+    """Yield each block of the registries, compared, and each precision that the device has beside its own. Ends early
+    where the device fails altogether."""
+    reference, rounds = NumpyKernels(), ops.records and dtype == "float32"
+    works = [(kind.kind_name(), one.type_name(), cases(kind, one, dtype), TOLERANCES[dtype]) for kind, one in blocks()]
+    precisions = ROUNDOFF.items() if rounds else ()
+    works += [("precision", name, rounded_cases(name), ROUNDOFFS * error) for name, error in precisions]
+    for kind_name, name, trainings, tolerance in works:
         try:
-            yield _compare(kind, block, ops, reference, dtype)
+            yield _compare(kind_name, name, trainings, tolerance, ops, reference)
         except DeviceFailure as failure:
-            yield Compared(kind.kind_name(), block.type_name(), 0, np.inf, TOLERANCES[dtype], "", str(failure))
+            yield Compared(kind_name, name, 0, np.inf, tolerance, "", str(failure))
             return
 
 
-def _compare(kind: type[Block], block: type[Block], ops: Ops, reference: Ops, dtype: str) -> Compared:
+def _compare(kind: str, block: str, trainings: Iterable[Case], tolerance: float, ops: Ops, reference: Ops) -> Compared:
     """Return one block, compared; raises DeviceFailure where the device cannot go on."""
     count, worst, where, trouble = 0, 0.0, "", ""
-    for case in cases(kind, block, dtype):
+    for case in trainings:
         count += 1
         try:
-            found, wanted = numbers(case, ops), numbers(case, reference)
+            found, wanted = numbers(case, ops), numbers(case.in_float32(), reference)
         except Exception as error:
             failure = device_failure(error)
             if failure is not None:
@@ -78,7 +85,7 @@ def _compare(kind: type[Block], block: type[Block], ops: Ops, reference: Ops, dt
             worst, where = difference, f"{case.settings or 'defaults'}: {name}"
     if not count:
         trouble = "no experiment could be made with it"
-    return Compared(kind.kind_name(), block.type_name(), count, worst, TOLERANCES[dtype], where, trouble)
+    return Compared(kind, block, count, worst, tolerance, where, trouble)
 
 
 def numbers(case: Case, ops: Ops) -> dict[str, HostArray]:

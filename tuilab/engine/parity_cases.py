@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -105,6 +105,11 @@ class Case:
     experiment: Experiment
     data: Data
 
+    def in_float32(self) -> Case:
+        """Return the same training without rounded products."""
+        training = self.experiment.training.model_copy(update={"precision": "float32"})
+        return replace(self, experiment=self.experiment.model_copy(update={"training": training}))
+
 
 def blocks() -> Iterator[tuple[type[Block], type[Block]]]:
     """Yield kind and block for everything that is to be compared. What only stands for other layers has no numbers of
@@ -129,6 +134,14 @@ def cases(kind: type[Block], block: type[Block], dtype: str) -> Iterator[Case]:
             except ExperimentError:  # a variant that does not go with this shape, or with its other settings
                 continue
             yield Case(said, experiment, make_data(info, kind is Augmentation))
+
+
+def rounded_cases(precision: str) -> Iterator[Case]:
+    """Yield trainings whose products and convolutions are of rounded numbers."""
+    convolution = {"type": "conv2d", "filters": 6, "kernel_size": 3, "activation": "tanh"}
+    for first, shape in ((_hidden(), VECTOR), (convolution, IMAGE)):
+        document = _document([first, {"type": "flatten"}, _output("categorical")], "categorical", precision=precision)
+        yield Case(str(first["type"]), make_experiment(document), make_data(_info(shape=shape)))
 
 
 def variants(block: type[Block]) -> Iterator[dict[str, Any]]:

@@ -72,6 +72,7 @@ class SmallNetwork:
     order in which sums are rounded."""
 
     failed = ""
+    pending = 0
 
     def __init__(self, trainer: Trainer, loss: int) -> None:
         network, labels = trainer.network, trainer.train.labels
@@ -107,19 +108,25 @@ class SmallNetwork:
             for y in [self.outputs[begin:end].reshape(rows, -1)]
         ]
         self.spare = np.empty(6 * rows * max(units), dtype)
-        self.losses = np.empty(most, dtype)
+        self._losses = np.empty(most, dtype)
+        self._done: list[float] = []
         self.settings, self.kept = np.zeros((most, 4)), np.ones(most)
 
-    def steps(self, index: int, count: int) -> list[float]:
-        """Do up to `count` steps, on full batches from `index` of this epoch on; return their losses. Ends before a
-        step whose loss is not finite."""
+    def steps(self, index: int, count: int) -> int:
+        """Do up to `count` steps, on full batches from `index` of this epoch on; return how many. Ends before a step
+        whose loss is not finite."""
         updater = self.trainer.updater
         before = updater.state()
         rule = self._write_settings(count)
-        losses = self._run(index, count, rule, updates=True)
-        if len(losses) < count:
+        self._done = self._run(index, count, rule, updates=True)
+        if len(self._done) < count:
             updater.restore(before)
-            self._write_settings(len(losses))
+            self._write_settings(len(self._done))
+        return len(self._done)
+
+    def losses(self, wait: bool) -> list[float]:
+        """Return the losses of the steps done since."""
+        losses, self._done = self._done, []
         return losses
 
     def gradients(self, index: int) -> list[float]:
@@ -163,10 +170,10 @@ class SmallNetwork:
             self.outputs,
             network.predictions,
             self.spare,
-            self.losses,
+            self._losses,
             trainer.measures.state,
         )
-        losses: list[float] = self.losses[:done].tolist()
+        losses: list[float] = self._losses[:done].tolist()
         return losses
 
     def _write_settings(self, count: int) -> int:

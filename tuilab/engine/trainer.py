@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tuilab.blocks.arrays import Array, HostArray
 from tuilab.blocks.samples import Data, Split
 from tuilab.engine.batches import Batches, batches_for
+from tuilab.engine.class_weights import class_weights
 from tuilab.engine.device import Device
 from tuilab.engine.distributions import Distributions
 from tuilab.engine.divergence import all_finite, find_origin, find_overflow
@@ -23,11 +24,11 @@ from tuilab.engine.events import (
     TrainingStarted,
 )
 from tuilab.engine.measures import Measures, evaluate
-from tuilab.engine.monitor import Best, Patience
+from tuilab.engine.monitor import Best, Patience, check_monitors
 from tuilab.engine.network import Network
+from tuilab.engine.precision import LEAST_SCALE, settle_precision
 from tuilab.engine.statistics import Statistics
 from tuilab.engine.updates import CHUNK, Updater
-from tuilab.errors import ExperimentError, Problem
 from tuilab.experiment.document import Experiment
 from tuilab.experiment.plan import plan
 
@@ -52,8 +53,13 @@ class Trainer:
         self.data = data
         self.device = device
         self.plan = plan(experiment, data.info)
+        check_monitors(experiment, data.validation is not None)
+        self.loss_scaling = settle_precision(experiment, device)
         ops, batch_size = device.ops, min(experiment.data.batch_size, len(data.train))
-        self.network = Network(ops, self.plan, training.loss, batch_size, training.dtype, experiment.seed)
+        scale = None if self.loss_scaling is None else self.loss_scaling.scale
+        self.network = Network(
+            ops, self.plan, training.loss, batch_size, training.dtype, experiment.seed, loss_scale=scale
+        )
         self.train = batches_for(self.network, data.train, data.scaling, training=True)
         self.validation = None if data.validation is None else self._batches(data.validation)
         arena = self.network.arena
@@ -65,13 +71,13 @@ class Trainer:
             arena.segments,
             total_steps=training.epochs * len(self.train),
             chunk=arena.trainable_size or 1 if ops.records else CHUNK,
+            loss_scaling=self.loss_scaling,
         )
         self.measures = Measures(ops, training.metrics, self.plan.outputs)
         self.statistics = Statistics(self.network)
         self.distributions = Distributions(self.network)
-        self.class_weights = self._class_weights()
+        self.class_weights = class_weights(ops, training, data)
         self.sample_weights: Array = ops.xp.empty(batch_size, dtype=training.dtype)
-        self._check_monitors()
         monitor = "val_loss" if self.validation is not None else "loss"
         stopping = training.early_stopping
         self.patience = None if stopping is None else Patience(stopping)
@@ -110,38 +116,6 @@ class Trainer:
     def _batches(self, split: Split) -> Batches:
         return batches_for(self.network, split, self.data.scaling)
 
-    def _check_monitors(self) -> None:
-        """Refuse to wait for results on a validation part that this data set does not give."""
-        training = self.experiment.training
-        if self.validation is not None:
-            return
-        places = {
-            "early_stopping": training.early_stopping,
-            "optimizer.learning_rate": training.optimizer.learning_rate,
-        }
-        problems = [
-            Problem(f"training.{place}.monitor", f'the data has no validation part: monitor = "{monitor[4:]}"')
-            for place, settings in places.items()
-            if (monitor := str(getattr(settings, "monitor", ""))).startswith("val_")
-        ]
-        if problems:
-            raise ExperimentError(problems, self.experiment.name)
-
-    def _class_weights(self) -> Array | None:
-        """Return the weight of every class, (classes,), or None where all weigh the same."""
-        import numpy as np
-
-        wanted, classes = self.experiment.training.class_weight, self.data.info.classes
-        if wanted is None:
-            return None
-        if wanted == "balanced":
-            counts = np.bincount(self.data.train.targets, minlength=len(classes))
-            weights = counts.sum() / (len(classes) * np.maximum(counts, 1))
-        else:
-            weights = np.array([wanted.get(name, 1.0) for name in classes])
-        table: Array = self.device.ops.xp.asarray(weights, dtype=self.network.dtype)
-        return table
-
     def lasting_arrays(self) -> dict[str, Array]:
         """Return every array that lives from step to step, by name: what a checkpoint holds."""
         slots = {f"slots.{name}": array for name, array in self.updater.slots.items()}
@@ -150,6 +124,7 @@ class Trainer:
             "best_values": self.best_values,
             "measures": self.measures.state,
             **slots,
+            **({} if self.loss_scaling is None else {"loss_scaling": self.loss_scaling.state}),
         }
 
     def seconds(self) -> float:
@@ -189,6 +164,8 @@ class Trainer:
         """Train on from where it stands, and yield what happens. Ends with TrainingDone, whatever happened."""
         epochs, parameters = self.experiment.training.epochs, self.plan.parameter_count
         self.started = self._told = perf_counter()
+        if self.loss_scaling is not None:
+            self.loss_scaling.read()
         yield TrainingStarted(self.device.name, parameters, epochs, len(self.train), self.train.samples)
         if self.patience is not None and self.patience.over(self.epoch):  # it was over before this process
             self._stop_reason = self._no_better()
@@ -215,16 +192,17 @@ class Trainer:
             self.network.clock.epoch, self.network.clock.step = epoch, self.step
             if self._small is not None and self._run_ahead(self._small, done):
                 if self._due():
-                    yield self._steps_done(epoch)
+                    yield from self._tell_steps(epoch)
             else:
                 yield from self._run_step(epoch, done)
             done = self.step - self.epoch * len(self.train)
+        self._hear(wait=True)
         if not self._stop_reason:
             self._check_overflow()
         if self._unread:
             self._read_losses()
         if self._losses:
-            yield self._steps_done(epoch)
+            yield from self._tell_steps(epoch)
         if self._stop_reason:
             return
         results = self.measures.results()
@@ -285,26 +263,34 @@ class Trainer:
             self.statistics_due = False
             yield LayersSeen(epoch, self.step, states, distributions)
         if self._due() and not last and not self._unread:
-            yield self._steps_done(epoch)
+            yield from self._tell_steps(epoch)
 
     def _run_ahead(self, small: SmallNetwork | StepGraph, index: int) -> bool:
-        """Do the steps on full batches from `index` on that nobody looks at; return whether there were any."""
-        every = self.experiment.training.statistics_every
-        if self.statistics_due or self.step % every == 0:
-            return False
+        """Do the steps on full batches from `index` on that nobody looks at; return whether there were any, or the
+        training ends. Their losses may arrive later."""
+        every, done = self.experiment.training.statistics_every, 0
         full = self.train.samples // self.network.batch_size
         count = min(every - self.step % every, full - index, 1 if self.step_by_step else MOST_STEPS)
-        losses = small.steps(index, count) if count > 0 else []
-        self._losses += losses
-        self.step += len(losses)
-        self.samples += len(losses) * self.network.batch_size
+        if count > 0 and not (self.statistics_due or self.step % every == 0):
+            done = small.steps(index, count)
+        self.step += done
+        self.samples += done * self.network.batch_size
+        self._hear(wait=not done)
         if small.failed:
             self.one_by_one, self._small = small.failed, None
+        return bool(done or self._stop_reason)
+
+    def _hear(self, wait: bool) -> None:
+        """Take the losses of steps done ahead, those that have arrived or, with `wait`, all."""
+        if self._small is None:
+            return
+        losses = self._small.losses(wait)
+        self._losses += losses
         wrong = [place for place, loss in enumerate(losses) if not math.isfinite(loss)]
-        if wrong:  # the steps after it were done as well
+        if wrong and self._status != "diverged":  # the steps after it were done as well
             self._status = "diverged"
-            self._stop_reason = f"the loss is not finite at step {self.step - len(losses) + wrong[0] + 1}"
-        return bool(losses)
+            first = self.step - self._small.pending - len(losses) + 1
+            self._stop_reason = f"the loss is not finite at step {first + wrong[0]}"
 
     def _is_full(self, index: int) -> bool:
         """Whether batch `index` has as many samples as any."""
@@ -314,12 +300,14 @@ class Trainer:
         """Whether it is time to tell of the steps done."""
         return self.step_by_step or perf_counter() - self._told >= SECONDS_BETWEEN_EVENTS
 
-    def _steps_done(self, epoch: int) -> StepsDone:
-        """Return everything since the last such event."""
+    def _tell_steps(self, epoch: int) -> Iterator[Event]:
+        """Tell everything since the last time."""
+        self._hear(wait=True)
         self._told = perf_counter()
         losses = tuple(self._losses)
         self._losses.clear()
-        return StepsDone(
+        skipped = None if self.loss_scaling is None else self.loss_scaling.read()
+        yield StepsDone(
             epoch=epoch,
             step=self.step,
             losses=losses,
@@ -328,6 +316,13 @@ class Trainer:
             samples=self.samples,
             seconds=self.seconds(),
         )
+        if skipped is not None:
+            yield skipped
+            if skipped.loss_scale < LEAST_SCALE and not self._stop_reason:
+                self._status = "diverged"
+                self._stop_reason = (
+                    f"the gradients are not finite at step {self.step}, however little the loss is scaled"
+                )
 
     def _diverge(self, x: Array) -> None:
         """End the training: a loss that was just read is not finite, that of batch `x` or, on a device that is not
@@ -376,9 +371,9 @@ class Trainer:
         self._update(len(labels), watchers)
         return True
 
-    def gather_gradients(self, x: Array, labels: Array) -> None:
+    def gather_gradients(self, x: Array, labels: Array, targets: Array | None) -> None:
         """Do what `train_batch` does until the update, without reading anything."""
-        weights, predictions = self._measure(x, labels, None)
+        weights, predictions = self._measure(x, labels, targets)
         self.measures.add(self.network.step_loss, labels, predictions)
         self.network.backward(weights)
 

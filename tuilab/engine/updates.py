@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuilab.blocks.arrays import Array, HostArray, Ops
 from tuilab.blocks.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from tuilab.engine.precision import LossScaling
 
 CHUNK = 131_072
 """Elements that an optimizer works on at a time: so few that its passes over them meet in the cache, so many that
@@ -22,12 +26,25 @@ class Chunk(NamedTuple):
     average: Array | None
 
 
+class Role(NamedTuple):
+    """What one batch does to the weights, as far as batches differ in more than numbers."""
+
+    first: bool
+    """Of those whose gradients are gathered."""
+    last: bool
+    """Of those: the weights are updated."""
+    begins: bool
+    """It is the first update: the average starts as the weights."""
+    overwrites: bool
+    """The weights become their average."""
+
+
 class Updater:
     """Applies an optimizer to all trainable parameters at once, in Keras' order: accumulate gradients, clip them,
     decay the weights, update them, move their average.
 
     values, gradients: the trainable part of the arena, flat and of one length; segments: where in them each parameter
-    lies, with zeros between; total_steps: batches planned.
+    lies, with zeros between; total_steps: batches planned; loss_scaling: what decides whether an update counts.
     """
 
     def __init__(
@@ -39,6 +56,7 @@ class Updater:
         segments: Sequence[slice],
         total_steps: int,
         chunk: int = CHUNK,
+        loss_scaling: LossScaling | None = None,
     ) -> None:
         self.step = 0
         """Updates made so far."""
@@ -69,6 +87,7 @@ class Updater:
             )
             for at in pieces(values.size, chunk)
         ]
+        self._loss_scaling = loss_scaling
         self._norm_limit: NormLimit | None = None
         if optimizer.clipnorm is not None:
             self._norm_limit = NormLimit(ops, optimizer.clipnorm, gradients, segments, chunk)
@@ -78,28 +97,47 @@ class Updater:
     def apply(self) -> bool:
         """Take the gradients of one batch; return whether the weights were updated. An update uses the gradients up:
         what they hold afterwards has no meaning."""
-        if not self._gather():
-            return False
-        coefficients, kept = self.next_coefficients()
-        self.update(coefficients, kept)
-        return True
+        role = self.next_role()
+        coefficients, kept = self.take(role)
+        self.do(role, coefficients, kept)
+        return role.last
 
-    def update(self, coefficients: Sequence[float | Array], kept: float | Array) -> None:
-        """Change the weights, with what `next_coefficients` gave or arrays on the device that hold it."""
+    def next_role(self) -> Role:
+        """Return what the next batch does."""
+        optimizer, step, last = self.optimizer, self.step + 1, self._gathered + 1 == self._gather_batches
+        averages, every = last and optimizer.use_ema, optimizer.ema_overwrite_frequency
+        overwrites = averages and every is not None and step % every == 0
+        return Role(self._gathered == 0, last, averages and step == 1, overwrites)
+
+    def take(self, role: Role) -> tuple[tuple[float, ...], float]:
+        """Count a batch as done; return what its update needs (`next_coefficients`), none where it has none."""
+        self._gathered = 0 if role.last else self._gathered + 1
+        return self.next_coefficients() if role.last else ((), 1.0)
+
+    def do(self, role: Role, coefficients: Sequence[float | Array], kept: float | Array) -> None:
+        """Gather the gradients and change the weights, with what `take` gave or arrays on the device that hold it."""
+        if self._gather_batches > 1:
+            self._gather(role)
+        if role.last:
+            self._update(role, coefficients, kept)
+
+    def _update(self, role: Role, coefficients: Sequence[float | Array], kept: float | Array) -> None:
         ops, xp, optimizer = self._ops, self._ops.xp, self.optimizer
+        if self._loss_scaling is not None:
+            self._loss_scaling.look(self._gradients)
         if self._norm_limit is not None:
             self._norm_limit.apply()
-        share = 1 if self.step == 1 else 1 - optimizer.ema_momentum  # the average starts as the first weights
-        overwrite = optimizer.ema_overwrite_frequency is not None and self.step % optimizer.ema_overwrite_frequency == 0
+        share = 1 if role.begins else 1 - optimizer.ema_momentum
         for w, g, slots, average in self._chunks:
             if optimizer.clipvalue is not None:
                 xp.clip(g, -optimizer.clipvalue, optimizer.clipvalue, out=g)
-            ops.update(optimizer, w, g, slots, coefficients, kept)
+            with nullcontext() if self._loss_scaling is None else self._loss_scaling.if_finite(w, *slots):
+                ops.update(optimizer, w, g, slots, coefficients, kept)
             if average is not None:
                 xp.subtract(w, average, out=g)
                 xp.multiply(g, share, out=g)
                 xp.add(average, g, out=average)
-                if overwrite:
+                if role.overwrites:
                     xp.copyto(w, average)
 
     def next_coefficients(self) -> tuple[tuple[float, ...], float]:
@@ -146,23 +184,16 @@ class Updater:
             (name.removeprefix("memory."), number) for name, number in state.items() if name.startswith("memory.")
         )
 
-    def _gather(self) -> bool:
-        """Add the batch's gradients to those that wait; return whether they are complete, the gradients then holding
-        the mean."""
-        if self._gather_batches == 1:
-            return True
+    def _gather(self, role: Role) -> None:
+        """Add the batch's gradients to those that wait; with the last ones the gradients become the mean."""
         xp, gradients, waiting = self._ops.xp, self._gradients, self.slots["gradient_accumulator"]
-        self._gathered += 1
-        if self._gathered == 1:
+        if role.first:
             xp.copyto(waiting, gradients)
-            return False
-        if self._gathered < self._gather_batches:
+        elif not role.last:
             xp.add(waiting, gradients, out=waiting)
-            return False
-        self._gathered = 0
-        xp.add(gradients, waiting, out=gradients)
-        xp.multiply(gradients, 1 / self._gather_batches, out=gradients)
-        return True
+        else:
+            xp.add(gradients, waiting, out=gradients)
+            xp.multiply(gradients, 1 / self._gather_batches, out=gradients)
 
 
 class NormLimit:
@@ -182,7 +213,7 @@ class NormLimit:
     def apply(self) -> None:
         xp, norms = self._ops.xp, self._norms
         self._ops.norms(self._gradients, None, self._places, out=norms)
-        xp.maximum(norms, self._limit, out=norms)
+        xp.fmax(norms, self._limit, out=norms)  # not NaN, which would spoil the zeros between parameters for ever
         xp.divide(self._limit, norms, out=norms)
         for group, piece in self._pieces:
             with self._ops.scratch(piece, shape=(1,)) as scale:

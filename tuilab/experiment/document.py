@@ -6,7 +6,7 @@ import re
 from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from tuilab.blocks.augmentations import Augmentation
 from tuilab.blocks.datasets import Dataset
@@ -117,11 +117,23 @@ class Training(BaseModel):
     )
     device: DeviceName = Field("auto", description="auto, cpu, gpu or gpu:1.")
     dtype: Literal["float32", "float64"] = Field("float32", description="Precision of all numbers.")
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = Field(
+        "float32",
+        description="On a GPU, what matrix products and convolutions round their inputs to; sums, weights and all else "
+        "stay float32. float16 scales the loss.",
+    )
     convolution: Literal["auto", "exact"] = Field(
         "auto",
         description="auto: 3 × 3 kernels by Winograd's transform where it is faster, with errors of about 1e-5; "
         "exact: by products and sums alone.",
     )
+
+    @field_validator("precision")
+    @classmethod
+    def _check_precision(cls, precision: str, info: ValidationInfo) -> str:
+        if precision != "float32" and info.data.get("dtype") == "float64":
+            raise ValueError(f'"{precision}" goes with training.dtype = "float32", not with "float64"')
+        return precision
 
 
 class Experiment(BaseModel):

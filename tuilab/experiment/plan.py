@@ -220,7 +220,9 @@ def largest_layer(planned: Plan, experiment: Experiment) -> tuple[PlannedLayer, 
 def _parameter_bytes(planned: Plan | PlannedLayer, experiment: Experiment) -> int:
     optimizer = experiment.training.optimizer
     slots = len(optimizer.used_slots()) + optimizer.use_ema + (optimizer.gradient_accumulation_steps is not None)
-    return (2 * planned.parameter_count + planned.trainable_count * (2 + slots)) * _item_bytes(experiment)
+    copies = 1 + len(optimizer.used_slots()) if experiment.training.precision == "float16" else 0
+    arrays = 2 + slots + copies  # an update in float16 may be taken back
+    return (2 * planned.parameter_count + planned.trainable_count * arrays) * _item_bytes(experiment)
 
 
 def _sample_bytes(planned: Plan, experiment: Experiment) -> int:

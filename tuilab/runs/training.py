@@ -16,7 +16,8 @@ from tuilab.blocks.samples import Scaling
 from tuilab.blocks.schedules import Constant, Schedule
 from tuilab.engine.checkpoint import restore
 from tuilab.engine.device import Device, compilations, processor
-from tuilab.engine.events import EpochDone, LayersSeen, StepsDone, TrainingDone
+from tuilab.engine.events import EpochDone, LayersSeen, StepsDone, TrainingDone, UpdatesSkipped
+from tuilab.engine.gpu import CUDNN_PACKAGES
 from tuilab.engine.trainer import Trainer
 from tuilab.errors import BusyError, DiskFullError, ExperimentError, UsageError
 from tuilab.experiment.document import Training
@@ -72,6 +73,7 @@ class RecordedTraining:
         self.give_up = False
         """Do not wait for space on the disk any longer."""
         self._told_one_by_one = False
+        self._remarks_told = 0
         self._next_look = self._told_of_compiling = 0.0
         self._next_checkpoint = perf_counter() + SECONDS_BETWEEN_CHECKPOINTS
 
@@ -93,6 +95,7 @@ class RecordedTraining:
     def _train(self) -> State:
         for event in self.trainer.run():
             self.recorder.record(event)
+            self._tell_remarks()
             if isinstance(event, TrainingDone):
                 return self._complete(event)
             if self.recorder.due():
@@ -102,6 +105,8 @@ class RecordedTraining:
             if self.trainer.one_by_one and not self._told_one_by_one:
                 self._told_one_by_one = True
                 self.recorder.tell("state", f"starts the steps one by one, which is slower: {self.trainer.one_by_one}")
+            if isinstance(event, UpdatesSkipped):
+                self.recorder.tell("state", str(event))
             if isinstance(event, EpochDone):
                 self._epoch_done(event)
             if perf_counter() >= self._next_checkpoint:
@@ -110,6 +115,12 @@ class RecordedTraining:
             if isinstance(event, (StepsDone, EpochDone)):
                 self._wait_while_paused()
         raise AssertionError("a training ends with TrainingDone")
+
+    def _tell_remarks(self) -> None:
+        remarks = self.trainer.device.ops.remarks
+        for remark in remarks[self._remarks_told :]:
+            self.recorder.tell("state", remark)
+        self._remarks_told = len(remarks)
 
     def _compiling(self, count: int) -> None:
         """Say that the training waits for the compiler, now and then."""
@@ -304,6 +315,7 @@ def resume_from_checkpoint(run: RunDirectory, trainer: Trainer) -> tuple[dict[st
 
 def fingerprint(threads: int, device: Device) -> dict[str, Any]:
     """Return what must be the same for a resumed training to give the same bytes."""
+    cudnn = {} if device.card is None else {"cuDNN": [_version(package) for package in CUDNN_PACKAGES]}
     return {
         "tuilab": __version__,
         "NumPy": np.__version__,
@@ -311,6 +323,7 @@ def fingerprint(threads: int, device: Device) -> dict[str, Any]:
         "processor": processor(),
         "number of threads": threads,
         "device": device.name if device.card is None else device.card.name,
+        **cudnn,
     }
 
 

@@ -250,8 +250,11 @@ class Worker:
         """Say how a run whose device has failed goes on."""
         if not self.run.checkpoints() and not (self.recorder is not None and self.recorder.status.step):
             return ""
-        name = clean_text(self.run.name)
-        return f"; go on: tuilab resume {name}, or on the CPU: tuilab resume {name} --set training.device=cpu"
+        name, wanted = clean_text(self.run.name), self._wanted()
+        settings = "--set training.device=cpu"
+        if wanted is not None and wanted.experiment.training.precision != "float32":
+            settings += " --set training.precision=float32"
+        return f"; go on: tuilab resume {name}, or on the CPU: tuilab resume {name} {settings}"
 
     def _fail(self, reason: str, code: int) -> int:
         if self.recorder is not None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from tuilab.blocks.arrays import Array, Ops
 from tuilab.blocks.augmentations.augmentation import Draw, drawn
+from tuilab.blocks.labels import class_numbers
 
 
 @contextmanager
@@ -37,10 +38,14 @@ def boxes(ops: Ops, x: Array, sides: Array, draw: Draw, area: Array) -> Iterator
 
 def _keep_between(ops: Ops, mask: Array, first: Array, end: Array, axis: int) -> None:
     """Clear what lies before `first` or not before `end` along an axis of the pictures."""
-    xp, length = ops.xp, mask.shape[1 + axis]
-    places = xp.arange(length, dtype=first.dtype).reshape((1, -1, 1, 1) if axis == 0 else (1, 1, -1, 1))
-    shape = (len(first), *places.shape[1:])
-    with ops.scratch(mask, shape=shape) as after, ops.scratch(mask, shape=shape) as before:
+    xp, shape = ops.xp, [len(first), 1, 1, 1]
+    shape[1 + axis] = mask.shape[1 + axis]
+    with (
+        class_numbers(ops, first, mask.shape[1 + axis]) as numbers,
+        ops.scratch(mask, shape=tuple(shape)) as after,
+        ops.scratch(mask, shape=tuple(shape)) as before,
+    ):
+        places = numbers.reshape(1, *shape[1:])
         xp.greater_equal(places, first.reshape(-1, 1, 1, 1), out=after)
         xp.less(places, end.reshape(-1, 1, 1, 1), out=before)
         xp.logical_and(after, before, out=after)

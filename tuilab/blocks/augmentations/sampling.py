@@ -72,9 +72,10 @@ def _look_up(
 def _places(ops: Ops, line: Array, out: Array) -> None:
     """out[b, i, j] = line[b, 0] · i + line[b, 1] · j + line[b, 2]."""
     xp, (_, rows, columns) = ops.xp, out.shape
-    xp.multiply(line[:, 0, None, None], xp.arange(rows, dtype=out.dtype).reshape(1, -1, 1), out=out)
-    with ops.scratch(out, shape=(len(out), 1, columns)) as term:
-        xp.multiply(line[:, 1, None, None], xp.arange(columns, dtype=out.dtype), out=term)
+    with class_numbers(ops, out, rows) as numbers:
+        xp.multiply(line[:, 0, None, None], numbers.reshape(1, -1, 1), out=out)
+    with ops.scratch(out, shape=(len(out), 1, columns)) as term, class_numbers(ops, out, columns) as numbers:
+        xp.multiply(line[:, 1, None, None], numbers, out=term)
         xp.add(term, line[:, 2, None, None], out=term)
         xp.add(out, term, out=out)
 

@@ -70,6 +70,8 @@ class BoundActivated(BoundLayer):
                 dz[...] = 0
                 self.regularizer.add_gradient(ops, self.y, dz)
                 ops.xp.multiply(dz, 1 / dy.shape[0], out=dz)
+                if self.site.loss_scale is not None:
+                    ops.xp.multiply(dz, self.site.loss_scale, out=dz)
                 ops.xp.add(dz, dy, out=dz)
                 dy = dz
             if self.added_gradient is not None or not self.linear:

@@ -51,6 +51,8 @@ class Site:
     stream: Callable[[str], Stream]
     """Gives the layer's own source of random numbers for a purpose."""
 
+    loss_scale: Array | None = None
+    """One number on the device that the loss is multiplied by before `backward`, None for 1."""
     outputs: Callable[[Shape], Array] | None = None
     """Gives the layer's place for what it writes, where nothing is kept for a backward pass; None in a network that
     trains."""

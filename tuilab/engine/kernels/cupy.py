@@ -7,11 +7,15 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NoReturn
 
 import cupy
+import cupyx
+import numpy as np
 
-from tuilab.blocks.arrays import Array, HostArray
+from tuilab.blocks.arrays import Array, HostArray, Shape
+from tuilab.engine.kernels import cudnn
 from tuilab.engine.kernels.cublas import WORKSPACE_BYTES, Blas, load
 from tuilab.engine.kernels.gpu import CudaKernels
 from tuilab.engine.kernels.launching import Kernel
+from tuilab.engine.kernels.queues import Queue
 from tuilab.engine.kernels.sources import file_of_kernel, source
 
 
@@ -32,20 +36,52 @@ class CupyLibrary:
 
 
 class CupyKernels(CudaKernels):
-    """The operations of one GPU, on a stream of its own, which is that of the thread that makes them."""
+    """The operations of one GPU, on a stream of its own."""
 
     def __init__(self, index: int = 0) -> None:
-        cupy.cuda.Device(index).use()
-        self.stream = cupy.cuda.Stream().use()
+        self._device = cupy.cuda.Device(index)
+        self._device.use()
+        self.stream: Any = cupy.cuda.Stream()
+        self.queue, self.copies = self.stream, cupy.cuda.Stream()
         super().__init__(cupy, CupyLibrary())
         self._workspace = cupy.empty(WORKSPACE_BYTES, dtype="uint8")
         self._blas = Blas(load(), self.stream.ptr, self._workspace.data.ptr, WORKSPACE_BYTES)
 
+    def use(self) -> None:
+        self._device.use()  # CuPy remembers both for each thread
+        self.stream.use()
+
+    def has_room(self, size: int) -> bool:
+        """Whether it is half of the free memory or less: the rest is for what a training needs beside its samples."""
+        free, _ = self._device.mem_info
+        return size <= (free + cupy.get_default_memory_pool().free_bytes()) // 2
+
+    def pinned(self, shape: Shape, dtype: str) -> HostArray:
+        self.enter()
+        memory: HostArray
+        try:
+            memory = cupyx.empty_pinned(shape, dtype)
+        except (RuntimeError, MemoryError):  # with memory of any other kind a copy makes the host wait
+            memory = np.empty(shape, dtype)
+        return memory
+
+    def send(self, values: HostArray, into: Array, queue: Queue) -> None:
+        self.enter()
+        device: Any = into
+        device.set(values, stream=queue)
+
+    def fetch(self, array: Array, into: HostArray) -> None:
+        self.enter()
+        device: Any = array
+        device.get(out=into, stream=self.stream, blocking=False)
+
     def upload(self, values: HostArray, into: Array) -> None:
+        self.enter()
         device: Any = into
         device.set(values)
 
     def to_host(self, array: Array) -> HostArray:
+        self.enter()
         device: Any = array
         host: HostArray = device.get()
         return host
@@ -56,15 +92,26 @@ class CupyKernels(CudaKernels):
     def erf(self, x: Array, out: Array) -> None:
         from cupyx.scipy.special import erf
 
+        self.enter()
         erf(x, out)
 
-    def multiply(self, a: Array, b: Array, out: Array) -> bool:
+    def address(self, array: Array) -> int:
+        device: Any = array
+        return int(device.data.ptr)
+
+    def open_cudnn(self) -> cudnn.Cudnn:
+        library = cudnn.load(cupy.cuda.runtime.runtimeGetVersion() // 1000)
+        return cudnn.Cudnn(library, self.stream.ptr)
+
+    def multiply(self, a: Array, b: Array, out: Array, precision: str = "float32") -> bool:
+        self.enter()
         device: tuple[Any, ...] = a, b, out
         left, right, into = (array.data.ptr for array in device)
-        return self._blas.multiply(a, b, out, (left, right, into))
+        return self._blas.multiply(a, b, out, (left, right, into), precision)
 
     def capture(self, act: Callable[[], None]) -> CudaGraph:
-        with self.stream, cupy.cuda.using_allocator(_no_memory):
+        self.enter()
+        with cupy.cuda.using_allocator(_no_memory):  # `with self.stream` would end with the default one as current
             self.stream.begin_capture()
             try:
                 act()

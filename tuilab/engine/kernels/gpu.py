@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from tuilab.blocks.activations import Activation
-from tuilab.blocks.arrays import Array, ArrayModule, HostArray, Stream
+from tuilab.blocks.arrays import Array, ArrayModule, HostArray, Shape, Stream
 from tuilab.blocks.crossentropies import BinaryCrossentropy, CategoricalCrossentropy
 from tuilab.blocks.loss import Loss
 from tuilab.blocks.metric import Metric, Outputs
@@ -15,12 +16,18 @@ from tuilab.blocks.metrics import Accuracy
 from tuilab.blocks.optimizers import Optimizer
 from tuilab.blocks.window import Window
 from tuilab.engine.kernels import gpu_images
+from tuilab.engine.kernels.cublas import CublasError
+from tuilab.engine.kernels.cudnn import Cudnn, CudnnMissingError
 from tuilab.engine.kernels.gpu_activations import form_of
 from tuilab.engine.kernels.gpu_arrays import GpuModule
+from tuilab.engine.kernels.gpu_convolutions import Convolutions
 from tuilab.engine.kernels.launching import LaunchingKernels, Library, alike, rows_of
 from tuilab.engine.kernels.optimizer_rules import rule_of
+from tuilab.engine.kernels.sources import REALS
 from tuilab.engine.kernels.types import type_number
 
+HALVES = ("bfloat16", "float16")
+"""Of PRECISIONS, those that memory holds in half the bytes."""
 MOST_COEFFICIENTS = 4
 """Of any optimizer, with the share of the weights that is kept."""
 
@@ -33,6 +40,26 @@ class CudaKernels(LaunchingKernels):
         self._changing: dict[str, Array] = {}
         self._held: dict[str, bytes] = {}
         """What of it was last written, by precision."""
+        self.exact = False
+        self.convolutions = Convolutions(self)
+        """Those that are left to cuDNN."""
+        self._refused: list[str] = []
+        """Why nothing is rounded, where that was asked for."""
+
+    def prepare(self, sample: Shape, exact: bool) -> None:
+        self.exact = exact
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        return [*self._refused, *self.convolutions.remarks]
+
+    def address(self, array: Array) -> int:
+        """Return where an array begins in the device's memory."""
+        raise NotImplementedError  # abstract
+
+    def open_cudnn(self) -> Cudnn:
+        """Return cuDNN on this device's stream; raises CudnnError where it cannot be had."""
+        raise CudnnMissingError
 
     # Random numbers and samples
 
@@ -48,6 +75,13 @@ class CudaKernels(LaunchingKernels):
         if words:
             grid, key = (-(-words // 256), 1, 1), map(np.uint64, stream.key)
             self.start(name, out, grid, (256, 1, 1), out, out.size, *key, self.clock, *settings)
+
+    def count_up(self, out: Array) -> None:
+        real = out.dtype.name in REALS
+        if (real or out.dtype == "int64") and out.flags.c_contiguous:
+            self.over("count_up", out if real else self.clock.view("float64"), out.size, out, int(real), out.size)
+        else:
+            super().count_up(out)
 
     def gather(self, source: Array, rows: Array, out: Array) -> None:
         if rows.dtype != "int64" or not (source.flags.c_contiguous and out.flags.c_contiguous):
@@ -229,13 +263,51 @@ class CudaKernels(LaunchingKernels):
     # Matrix products, convolutions, poolings
 
     def linear(self, x: Array, kernel: Array, bias: Array | None, out: Array) -> None:
-        self.xp.matmul(x, kernel, out=out)
+        with self.rounded(x) as left, self.rounded(kernel) as right:
+            self.product(left, right, out)
         if bias is not None:
             self.add_bias(bias, out)
 
-    def multiply(self, a: Array, b: Array, out: Array) -> bool:
-        """out = a · b; returns False where this is left to the array module."""
+    def product(self, a: Array, b: Array, out: Array) -> None:
+        """out = a · b, of what `rounded` lends."""
+        if not self.multiply(a, b, out, self.precision):
+            self.xp.matmul(a, b, out=out)
+
+    def multiply(self, a: Array, b: Array, out: Array, precision: str = "float32") -> bool:
+        """out = a · b in one of PRECISIONS; returns False where this is left to the array module."""
         return False
+
+    @contextmanager
+    def rounded(self, x: Array) -> Iterator[Array]:
+        """Lend x as products read it: the bits of 16-bit numbers, or x itself where `precision` has others."""
+        if self.precision not in HALVES:
+            yield x
+        elif not alike(x):
+            with self.scratch(x) as in_order:
+                self.xp.copyto(in_order, x)
+                with self.rounded(in_order) as narrow:
+                    yield narrow
+        else:
+            with self.scratch(x, "uint16") as narrow:
+                self.over("narrow", x, x.size, x, self.rounding, narrow, x.size)
+                yield narrow
+
+    def compute_in(self, precision: str) -> None:
+        """Let products and convolutions multiply numbers that are rounded to one of PRECISIONS. Where a first product
+        does not work nothing is rounded, and `remarks` says why."""
+        self.precision = precision
+        self._refused.clear()
+        if precision == "float32":
+            return
+        x, found = self.xp.asarray(np.arange(4, dtype="float32").reshape(2, 2)), self.xp.zeros((2, 2), dtype="float32")
+        try:
+            self.linear(x, x, None, out=found)
+            trouble = "" if self.to_host(found).tolist() == [[2, 3], [6, 11]] else "it multiplies wrongly"
+        except CublasError as error:
+            trouble = str(error)
+        if trouble:
+            self.precision = "float32"
+            self._refused.append(f"products are computed in float32, not in {precision}: {trouble}")
 
     def add_bias(self, bias: Array, out: Array) -> None:
         """out ← out + bias along the last axis."""
@@ -244,7 +316,13 @@ class CudaKernels(LaunchingKernels):
     def linear_backward(
         self, x: Array, kernel: Array, dy: Array, dx: Array | None, dkernel: Array | None, dbias: Array | None
     ) -> None:
-        super().linear_backward(x, kernel, dy, dx, dkernel, None)
+        with self.rounded(dy) as slopes:
+            if dkernel is not None:
+                with self.rounded(x) as left:
+                    self.product(left.T, slopes, dkernel)
+            if dx is not None:
+                with self.rounded(kernel) as right:
+                    self.product(slopes, right.T, dx)
         if dbias is not None:
             self.sum_rows(dy, dbias)
 

@@ -19,7 +19,12 @@ class GpuModule:
     """An array module; sums, maxima and matrix products into arrays that are given are our own."""
 
     def __init__(self, inner: ArrayModule, ops: CudaKernels) -> None:
-        self._inner, self._ops = inner, ops
+        self._module, self._ops = inner, ops
+
+    @property
+    def _inner(self) -> ArrayModule:
+        self._ops.enter()
+        return self._module
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -1,4 +1,5 @@
-"""Convolutions and poolings on a GPU: no patches are laid out, tiles of a few pixels lie in a block's own memory."""
+"""Convolutions and poolings on a GPU: no patches are laid out, tiles of a few pixels lie in a block's own memory.
+Where cuDNN is installed, it does the convolutions (`gpu_convolutions.py`)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 from tuilab.blocks.arrays import Array
 from tuilab.blocks.window import Window
 from tuilab.engine.kernels.convolution import is_pointwise
+from tuilab.engine.kernels.cudnn import FORWARD, TO_IMAGE, TO_KERNEL
 
 if TYPE_CHECKING:
     from tuilab.engine.kernels.gpu import CudaKernels
@@ -32,11 +34,17 @@ def convolve(ops: CudaKernels, x: Array, kernel: Array, bias: Array | None, wind
     if is_pointwise(x, kernel, window):
         ops.linear(x.reshape(-1, x.shape[3]), kernel.reshape(kernel.shape[2:]), bias, out=out.reshape(-1, out.shape[3]))
         return
-    place, groups = place_of(ops, window, x, out, kernel.shape[2]), x.shape[3] // kernel.shape[2]
-    if _is_narrow(kernel, groups):
-        ops.over("convolve_narrow", x, out.size, place, x, kernel, bias, out, out.size)
+    groups = x.shape[3] // kernel.shape[2]
+    narrow = _is_narrow(kernel, groups)
+    if not narrow and ops.convolutions.do(FORWARD, x, kernel, out, window):
+        if bias is not None:
+            ops.add_bias(bias, out)
         return
-    _tiles(ops, "convolve", x, _pixels(out), out.shape[3] // groups, groups, place, x, kernel, bias, out)
+    place = place_of(ops, window, x, out, kernel.shape[2])
+    if narrow:
+        ops.over("convolve_narrow", x, out.size, place, x, kernel, bias, out, out.size, ops.rounding)
+        return
+    _tiles(ops, "convolve", x, _pixels(out), out.shape[3] // groups, groups, place, x, kernel, bias, out, ops.rounding)
 
 
 def convolve_backward(
@@ -55,18 +63,20 @@ def convolve_backward(
         )
         return
     depth = kernel.shape[2]
-    place, groups = place_of(ops, window, x, dy, depth), x.shape[3] // depth
+    groups = x.shape[3] // depth
     if _is_narrow(kernel, groups):
+        place = place_of(ops, window, x, dy, depth)
         if dkernel is not None:
             shape = _pixels(dy), kernel.size
-            ops.sum_columns("convolve_narrow_to_kernel", shape, (place, x, dy), dkernel)
+            ops.sum_columns("convolve_narrow_to_kernel", shape, (place, x, dy, ops.rounding), dkernel)
         if dx is not None:
-            ops.over("convolve_narrow_to_image", x, dx.size, place, kernel, dy, dx, dx.size)
+            ops.over("convolve_narrow_to_image", x, dx.size, place, kernel, dy, dx, dx.size, ops.rounding)
         return
-    if dkernel is not None:
-        _to_kernel(ops, place, x, dy, groups, dkernel)
-    if dx is not None:
-        _tiles(ops, "convolve_to_image", dx, _pixels(dx), depth, groups, place, kernel, dy, dx)
+    if dkernel is not None and not ops.convolutions.do(TO_KERNEL, x, dkernel, dy, window):
+        _to_kernel(ops, place_of(ops, window, x, dy, depth), x, dy, groups, dkernel)
+    if dx is not None and not ops.convolutions.do(TO_IMAGE, dx, kernel, dy, window):
+        place = place_of(ops, window, x, dy, depth)
+        _tiles(ops, "convolve_to_image", dx, _pixels(dx), depth, groups, place, kernel, dy, dx, ops.rounding)
 
 
 def _to_kernel(ops: CudaKernels, place: Array, x: Array, dy: Array, groups: int, dkernel: Array) -> None:
@@ -78,7 +88,7 @@ def _to_kernel(ops: CudaKernels, place: Array, x: Array, dy: Array, groups: int,
     count = -(-pixels // span)
     with ops.scratch(dkernel, shape=(count, *dkernel.shape)) as parts:
         into = dkernel if count == 1 else parts
-        _tiles(ops, "convolve_to_kernel", x, weights, filters, groups * count, place, x, dy, into, span)
+        _tiles(ops, "convolve_to_kernel", x, weights, filters, groups * count, place, x, dy, into, span, ops.rounding)
         if count > 1:
             ops.over("add_parts", dkernel, dkernel.size, parts, count, dkernel, dkernel.size)
 

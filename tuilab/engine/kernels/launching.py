@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
+from threading import local
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from tuilab.blocks.arrays import Array, ArrayModule, HostArray
+from tuilab.blocks.arrays import Array, ArrayModule, HostArray, Shape, Staging
 from tuilab.engine.kernels.numpy import NumpyKernels
+from tuilab.engine.kernels.queues import PinnedMemory, Queue
 from tuilab.engine.kernels.sources import REALS
 
 Grid: TypeAlias = tuple[int, int, int]
@@ -22,6 +25,13 @@ MOST_BLOCKS = 4096
 ROWS_OF_A_BLOCK = 64
 MOST_PARTS = 256
 """Of a sum over rows."""
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+"""In the order of cuda/numbers.cuh."""
+
+
+_NUMBERS = count()
+_HERE = local()
+"""Which device the thread has entered."""
 
 
 class Kernel(Protocol):
@@ -54,8 +64,13 @@ class LaunchingKernels(NumpyKernels):
     """
 
     records = True
+    queue: Queue
+    """Of all kernels."""
+    copies: Queue
+    """Of copies from the host meanwhile."""
 
     def __init__(self, xp: ArrayModule, library: Library) -> None:
+        self._number = next(_NUMBERS)
         self.xp = xp
         self._compiled = library
         super().__init__()
@@ -64,9 +79,43 @@ class LaunchingKernels(NumpyKernels):
         """Step and epoch, as kernels see them."""
         self._clock_holds = 0, 0
         self.recording = False
+        self.precision = "float32"
+        """Of what products and convolutions multiply (`training.precision`), one of PRECISIONS."""
+
+    @property
+    def rounding(self) -> int:
+        """`precision` as kernels know it."""
+        return PRECISIONS.index(self.precision)
 
     def upload(self, values: HostArray, into: Array) -> None:
         """Copy values of the host into an array of the same shape and dtype on the device."""
+        raise NotImplementedError  # abstract
+
+    def enter(self) -> None:
+        """Let what this thread says be for this device; every function of `xp` and every kernel begins with it."""
+        if getattr(_HERE, "number", None) != self._number:
+            self.use()
+            _HERE.number = self._number
+
+    def use(self) -> None:
+        """Let the array module know that this thread speaks of this device."""
+        raise NotImplementedError  # abstract
+
+    def staging(self, shape: Shape, dtype: str) -> Staging:
+        return PinnedMemory(self, shape, dtype)
+
+    def pinned(self, shape: Shape, dtype: str) -> HostArray:
+        """Return memory of the host that the device reads and writes by itself."""
+        raise NotImplementedError  # abstract
+
+    def send(self, values: HostArray, into: Array, queue: Queue) -> None:
+        """Tell the device to copy pinned memory into an array of the same shape and dtype; it must not change before
+        that is done."""
+        raise NotImplementedError  # abstract
+
+    def fetch(self, array: Array, into: HostArray) -> None:
+        """Tell the device to copy an array into pinned memory of the same shape and dtype, after what it was told
+        before; the memory is neither read nor written before that is done."""
         raise NotImplementedError  # abstract
 
     def record(self, act: Callable[[], None]) -> Recording:
@@ -95,6 +144,7 @@ class LaunchingKernels(NumpyKernels):
     def start(self, name: str, like: Array, grid: Grid, block: Grid, *arguments: Any) -> None:
         """Start a kernel for numbers of the dtype of `like`. Whole numbers become `long long`, others `double`, None a
         pointer to nothing."""
+        self.enter()
         kernel = self._compiled.kernel(name, REALS[like.dtype.name])
         kernel(grid, block, tuple(map(_argument, arguments)))
 

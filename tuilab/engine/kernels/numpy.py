@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from tuilab.blocks.activations import Activation
-from tuilab.blocks.arrays import Array, ArrayModule, HostArray, Shape, Stream
+from tuilab.blocks.arrays import Array, ArrayModule, HostArray, Shape, Staging, Stream
 from tuilab.blocks.loss import Loss
 from tuilab.blocks.metric import Metric, Outputs
 from tuilab.blocks.optimizers import Optimizer
 from tuilab.blocks.window import Window
 from tuilab.engine.kernels import convolution, normalization, pooling
+from tuilab.engine.kernels.queues import SharedMemory
 
 ALIGNMENT = 256  # bytes; what GPUs want for vector loads, and more than a CPU's cache line
 
@@ -31,9 +32,10 @@ class Loan:
     def __enter__(self) -> Array:
         kernels, size = self.kernels, math.prod(self.shape) * self.dtype.itemsize
         self.start = start = kernels.used
-        kernels.used = start + -(-size // ALIGNMENT) * ALIGNMENT
-        if kernels.used > kernels.memory.size:  # loans in use keep the old memory alive
-            kernels.memory = kernels.xp.empty(2 * kernels.used, dtype="uint8")
+        end = start + -(-size // ALIGNMENT) * ALIGNMENT
+        if end > kernels.memory.size:  # loans in use keep the old memory alive
+            kernels.memory = kernels.xp.empty(2 * end, dtype="uint8")
+        kernels.used = end  # not where there is no memory, for whoever can do without
         lent: Array = kernels.memory[start : start + size].view(self.dtype).reshape(self.shape)
         return lent
 
@@ -47,6 +49,10 @@ class NumpyKernels:
     xp: ArrayModule = np
     compiles = False
     records = False
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        return ()
 
     def __init__(self) -> None:
         self.memory = self.xp.empty(0, dtype="uint8")
@@ -88,6 +94,12 @@ class NumpyKernels:
             self.xp.copyto(out, kept)
         self.xp.multiply(out, 1 / (1 - rate), out=out)
 
+    def count_up(self, out: Array) -> None:
+        with self.scratch(out) as increments:
+            increments.fill(1)
+            increments[:1].fill(0)
+            self.xp.cumsum(increments, dtype=increments.dtype, out=out)
+
     def gather(self, source: Array, rows: Array, out: Array) -> None:
         np.take(source, rows, axis=0, out=out, mode="clip")  # the default mode would copy through a buffer
 
@@ -102,6 +114,12 @@ class NumpyKernels:
             self.xp.subtract(out, offset, out=out)
         if scale is not None:
             self.xp.multiply(out, scale, out=out)
+
+    def has_room(self, size: int) -> bool:
+        return True
+
+    def staging(self, shape: Shape, dtype: str) -> Staging:
+        return SharedMemory(self.xp, shape, dtype)
 
     def to_host(self, array: Array) -> HostArray:
         return np.array(array)

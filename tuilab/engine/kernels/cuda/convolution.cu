@@ -11,7 +11,8 @@
 // left · right for k from `first` to `stop`, of the tile at (blockIdx.x, blockIdx.y); put(m, n, sum) takes the outputs.
 // ALONG: whether neighbouring threads read neighbours along k on the left side, or neighbours along m.
 template <bool ALONG, class Left, class Right, class Put>
-__device__ __forceinline__ void tile_product(Left left, Right right, int m, int n, int first, int stop, Put put) {
+__device__ __forceinline__ void tile_product(Left left, Right right, int m, int n, int first, int stop,
+                                             long long precision, Put put) {
     __shared__ real a[DEEP][TILE + 1], b[DEEP][TILE + 1];
     const int thread = threadIdx.x, down = thread / DEEP * EACH, across = thread % DEEP * EACH;
     const int top = blockIdx.x * TILE, side = blockIdx.y * TILE;
@@ -28,10 +29,11 @@ __device__ __forceinline__ void tile_product(Left left, Right right, int m, int 
     for (int k = first; k < stop; k += DEEP) {
         for (int i = 0; i < EACH; i++) {
             int deep = ALONG ? lane : lane + i * EACH;
-            a[deep][ALONG ? line + i * DEEP : line] =
-                inside[i] && k + deep < stop ? left.at(rows[i], left.column(k + deep)) : real(0);
+            real value = inside[i] && k + deep < stop ? left.at(rows[i], left.column(k + deep)) : real(0);
+            a[deep][ALONG ? line + i * DEEP : line] = rounded(value, precision);
             deep = thread / TILE + i * EACH;
-            b[deep][thread % TILE] = near < n && k + deep < stop ? right.at(right.row(k + deep), near) : real(0);
+            value = near < n && k + deep < stop ? right.at(right.row(k + deep), near) : real(0);
+            b[deep][thread % TILE] = rounded(value, precision);
         }
         __syncthreads();
         for (int deep = 0; deep < DEEP; deep++)
@@ -117,34 +119,37 @@ struct TurnedKernel {  // (positions · filters of the group, depth)
 };
 
 extern "C" __global__ void __launch_bounds__(256) convolve(const Sliding *window, const real *x, const real *kernel,
-                                                           const real *bias, real *out) {
+                                                           const real *bias, real *out, long long precision) {
     const Sliding s = *window;
     const int group = blockIdx.z, filters = s.filters / (s.channels / s.depth), first = group * filters;
     tile_product<true>(Patches{s, x, group}, Matrix{kernel + first, s.filters}, s.batch * s.rows * s.columns, filters,
-                       0, s.size_y * s.size_x * s.depth, [=](int m, int n, real sum) {
+                       0, s.size_y * s.size_x * s.depth, precision, [=](int m, int n, real sum) {
                            out[(long long)m * s.filters + first + n] = bias ? sum + bias[first + n] : sum;
                        });
 }
 
 extern "C" __global__ void __launch_bounds__(256) convolve_to_image(const Sliding *window, const real *kernel,
-                                                                    const real *dy, real *dx) {
+                                                                    const real *dy, real *dx,
+                                                                    long long precision) {
     const Sliding s = *window;
     const int group = blockIdx.z, filters = s.filters / (s.channels / s.depth);
     tile_product<true>(Slopes{s, dy, group, filters}, TurnedKernel{s, kernel + group * filters, filters},
-                       s.batch * s.height * s.width, s.depth, 0, s.size_y * s.size_x * filters,
+                       s.batch * s.height * s.width, s.depth, 0, s.size_y * s.size_x * filters, precision,
                        [=](int m, int n, real sum) { dx[(long long)m * s.channels + group * s.depth + n] = sum; });
 }
 
 // Each part takes `span` output pixels; parts: (parts, *shape of the kernel).
 extern "C" __global__ void __launch_bounds__(256) convolve_to_kernel(const Sliding *window, const real *x,
-                                                                     const real *dy, real *parts, long long span) {
+                                                                     const real *dy, real *parts, long long span,
+                                                                     long long precision) {
     const Sliding s = *window;
     const int groups = s.channels / s.depth, filters = s.filters / groups, pixels = s.batch * s.rows * s.columns;
     const int group = blockIdx.z % groups, part = blockIdx.z / groups, first = part * int(span);
     const int weights = s.size_y * s.size_x * s.depth, stop = pixels - first < span ? pixels : first + int(span);
     real *out = parts + (long long)part * weights * s.filters + group * filters;
     tile_product<false>(TurnedPatches{s, x, group}, Matrix{dy + group * filters, s.filters}, weights, filters, first,
-                        stop, [=](int m, int n, real sum) { out[(long long)m * s.filters + n] = sum; });
+                        stop, precision,
+                        [=](int m, int n, real sum) { out[(long long)m * s.filters + n] = sum; });
 }
 
 // out = the sum of the parts, one after the other.

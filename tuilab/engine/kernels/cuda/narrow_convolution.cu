@@ -2,7 +2,7 @@
 // so that a thread works out one number by itself. Neighbouring threads have neighbouring channels.
 
 extern "C" __global__ void convolve_narrow(const Sliding *window, const real *x, const real *kernel, const real *bias,
-                                           real *out, long long size) {
+                                           real *out, long long size, long long precision) {
     const Sliding s = *window;
     const int filters = s.filters / (s.channels / s.depth);
     for (long long i = first_index(); i < size; i += all_threads()) {
@@ -17,14 +17,15 @@ extern "C" __global__ void convolve_narrow(const Sliding *window, const real *x,
                 if (y < 0 || y >= s.height || z < 0 || z >= s.width) continue;
                 const real *pixel = x + ((image * s.height + y) * s.width + z) * s.channels + first;
                 const real *weights = kernel + (long long)(p * s.size_x + q) * s.depth * s.filters + filter;
-                for (int c = 0; c < s.depth; c++) sum += pixel[c] * weights[(long long)c * s.filters];
+                for (int c = 0; c < s.depth; c++)
+                    sum += rounded(pixel[c], precision) * rounded(weights[(long long)c * s.filters], precision);
             }
         out[i] = sum;
     }
 }
 
 extern "C" __global__ void convolve_narrow_to_image(const Sliding *window, const real *kernel, const real *dy, real *dx,
-                                                    long long size) {
+                                                    long long size, long long precision) {
     const Sliding s = *window;
     const int filters = s.filters / (s.channels / s.depth);
     for (long long i = first_index(); i < size; i += all_threads()) {
@@ -38,7 +39,8 @@ extern "C" __global__ void convolve_narrow_to_image(const Sliding *window, const
                 const real *slopes = dy + ((image * s.rows + row) * s.columns + column) * s.filters + first;
                 const real *weights =
                     kernel + ((long long)(p * s.size_x + q) * s.depth + channel % s.depth) * s.filters + first;
-                for (int f = 0; f < filters; f++) sum += slopes[f] * weights[f];
+                for (int f = 0; f < filters; f++)
+                    sum += rounded(slopes[f], precision) * rounded(weights[f], precision);
             }
         dx[i] = sum;
     }
@@ -46,7 +48,8 @@ extern "C" __global__ void convolve_narrow_to_image(const Sliding *window, const
 
 // The rows are the output pixels, the columns the weights of the kernel.
 extern "C" __global__ void convolve_narrow_to_kernel(const Sliding *window, const real *x, const real *dy,
-                                                     long long rows, long long units, long long span, double *parts) {
+                                                     long long precision, long long rows, long long units,
+                                                     long long span, double *parts) {
     const Sliding s = *window;
     const int filters = s.filters / (s.channels / s.depth);
     column_sums(rows, units, span, parts, [=](long long pixel, long long weight, double &sum, double &) {
@@ -57,6 +60,7 @@ extern "C" __global__ void convolve_narrow_to_kernel(const Sliding *window, cons
         if (y < 0 || y >= s.height || z < 0 || z >= s.width) return;
         long long image = pixel / s.columns / s.rows;
         int channel = filter / filters * s.depth + deep;
-        sum += x[((image * s.height + y) * s.width + z) * s.channels + channel] * dy[pixel * s.filters + filter];
+        real seen = x[((image * s.height + y) * s.width + z) * s.channels + channel];
+        sum += rounded(seen, precision) * rounded(dy[pixel * s.filters + filter], precision);
     });
 }

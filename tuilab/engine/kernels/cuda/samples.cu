@@ -34,3 +34,13 @@ extern "C" __global__ void load(const void *source, long long type, const long l
         out[i] = value;
     }
 }
+
+// out = 0, 1, 2, …: `real` or `long long`.
+extern "C" __global__ void count_up(void *out, long long is_real, long long size) {
+    for (long long i = first_index(); i < size; i += all_threads()) {
+        if (is_real)
+            ((real *)out)[i] = real(i);
+        else
+            ((long long *)out)[i] = i;
+    }
+}
