@@ -100,7 +100,7 @@ class Emulator:
 
         def start(grid: Grid, block: Grid, arguments: tuple[Any, ...]) -> None:
             assert 0 < np.prod(block) <= 1024, f"{name}: blocks of {block}"
-            assert min(grid) > 0 and max(grid[1:]) < 65536 and grid[0] < 2**31, f"{name}: a grid of {grid}"  # noqa: PT018
+            assert all(0 < size < most for size, most in zip(grid, (2**31, 65536, 65536), strict=True)), (name, grid)
             assert len(arguments) == len(parameters), f"{name} takes {len(parameters)} arguments, got {len(arguments)}"
             given = [as_c(*pair, real) for pair in zip(parameters, arguments, strict=True)]
             sizes = (ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block)

@@ -60,7 +60,7 @@ def test_nothing_waits_for_the_device_but_what_is_told(
         most = max(most, len(small._under_way))
         return losses(wait)
 
-    small.losses = seen  # type: ignore[method-assign]
+    small.losses = seen  # type: ignore[method-assign]  # looks on
     for event in trainer.run():
         told += len(event.losses) if isinstance(event, StepsDone) else 0
         if not isinstance(event, LayersSeen):

@@ -153,7 +153,7 @@ def test_a_step_by_itself_sees_its_own_numbers_after_a_recording() -> None:
             updater.step += 1
             return (0.1 if updater.step % 12 == 1 else 0.02,), 1.0
 
-        updater.next_coefficients = rates  # type: ignore[method-assign]
+        updater.next_coefficients = rates  # type: ignore[method-assign]  # a rate that jumps
         losses = losses_of(list(trainer.run()))
         assert is_recorded(trainer) != alone
         outcomes.append((losses, weights(trainer).tobytes()))

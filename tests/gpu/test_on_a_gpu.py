@@ -7,10 +7,10 @@ from functools import cache
 import pytest
 
 from tests.gpu import test_graph, test_kernels, test_precision
-from tests.gpu.test_graph import *  # noqa: F403
-from tests.gpu.test_graph import _nobody_waits  # noqa: F401
-from tests.gpu.test_kernels import *  # noqa: F403
-from tests.gpu.test_precision import *  # noqa: F403
+from tests.gpu.test_graph import *  # noqa: F403, pytest finds them here as well
+from tests.gpu.test_graph import _nobody_waits  # noqa: F401, a fixture for all tests
+from tests.gpu.test_kernels import *  # noqa: F403, pytest finds them here as well
+from tests.gpu.test_precision import *  # noqa: F403, pytest finds them here as well
 from tuilab.engine.kernels.gpu import CudaKernels
 
 pytestmark = pytest.mark.gpu

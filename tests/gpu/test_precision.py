@@ -424,7 +424,7 @@ def test_gradients_that_are_never_finite_end_the_training() -> None:
         backward(weights)
         trainer.network.arena.gradients.fill(np.inf)
 
-    trainer.network.backward = spoilt  # type: ignore[method-assign]
+    trainer.network.backward = spoilt  # type: ignore[method-assign]  # on purpose
     before = weights(trainer).tobytes()
     done = end_of(list(trainer.run()))
     assert done.status == "diverged"

@@ -34,6 +34,8 @@ TOKEN = re.compile(
     r"|(?P<pointer>\x1b\]22;[a-z-]+\x07)"
 )
 UNFINISHED = re.compile(r"\x1b(\[[<>?]?[\d;]*\$?|\](2|22|22;[a-z-]*)?)?")
+SECONDS_WITHIN = 0.001
+"""Between the parts of a frame that is larger than the buffer of the terminal."""
 SYNCHRONIZED, YES = "\x1b[?2026$p", b"\x1b[?2026;1$y"
 """Whether the terminal knows where a frame begins and ends."""
 TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
@@ -143,13 +145,16 @@ class Window(Terminal):
 
     def read(self, seconds: float = 0.05) -> bytes:
         """Return what is written next within some time."""
-        if not select.select([self.terminal], [], [], seconds)[0]:
-            return b""
-        try:
-            new = os.read(self.terminal, 65536)
-        except OSError:  # the lab has ended
-            return b""
-        self.read_at = time.perf_counter()
+        new = b""
+        while select.select([self.terminal], [], [], SECONDS_WITHIN if new else seconds)[0]:
+            try:
+                part = os.read(self.terminal, 65536)
+            except OSError:  # the lab has ended
+                break
+            if not part:
+                break
+            self.read_at = time.perf_counter()
+            new += part
         self.written += new
         self.picture.write(new)
         if SYNCHRONIZED in self.picture.asked:
