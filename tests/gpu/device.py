@@ -157,6 +157,9 @@ class EmulatedKernels(CudaKernels):
     def use(self) -> None:
         TAPE.here.device = self
 
+    def room(self) -> int:
+        return 1 << 40
+
     def upload(self, values: HostArray, into: Any) -> None:
         if TAPE.calls is not None:
             raise Refused("numbers of the host within a step")

@@ -269,9 +269,11 @@ def test_samples_that_do_not_lie_on_the_device(
     outcomes = []
     for room in (True, False):
         ops = EmulatedKernels()
-        monkeypatch.setattr(ops, "has_room", lambda _, room=room: room)
+        monkeypatch.setattr(ops, "room", lambda room=room: 1 << 40 if room else 1)
         trainer = start(experiment, on_disk(data) if stored and not room else data, ops)
         assert (trainer.train.source is None) == room
+        told = [] if room or stored else ["the samples take more than half of the GPU's free memory"]
+        assert [remark.partition(":")[0] for remark in ops.remarks] == told
         events = list(trainer.run())
         assert end_of(events).status == "finished", end_of(events)
         assert trainer.one_by_one == ""

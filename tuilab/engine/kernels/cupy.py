@@ -51,17 +51,17 @@ class CupyKernels(CudaKernels):
         self._device.use()  # CuPy remembers both for each thread
         self.stream.use()
 
-    def has_room(self, size: int) -> bool:
-        """Whether it is half of the free memory or less: the rest is for what a training needs beside its samples."""
+    def room(self) -> int:
         free, _ = self._device.mem_info
-        return size <= (free + cupy.get_default_memory_pool().free_bytes()) // 2
+        return int(free + cupy.get_default_memory_pool().free_bytes())
 
     def pinned(self, shape: Shape, dtype: str) -> HostArray:
         self.enter()
         memory: HostArray
         try:
             memory = cupyx.empty_pinned(shape, dtype)
-        except (RuntimeError, MemoryError):  # with memory of any other kind a copy makes the host wait
+        except (RuntimeError, MemoryError):
+            self.remark("page-locked memory is refused: the host waits for copies to the GPU")
             memory = np.empty(shape, dtype)
         return memory
 

@@ -43,15 +43,30 @@ class CudaKernels(LaunchingKernels):
         self.exact = False
         self.convolutions = Convolutions(self)
         """Those that are left to cuDNN."""
-        self._refused: list[str] = []
-        """Why nothing is rounded, where that was asked for."""
+        self._remarks: list[str] = []
 
     def prepare(self, sample: Shape, exact: bool) -> None:
         self.exact = exact
 
     @property
     def remarks(self) -> Sequence[str]:
-        return [*self._refused, *self.convolutions.remarks]
+        return self._remarks
+
+    def remark(self, words: str) -> None:
+        """Let whoever trains know something, once."""
+        if words not in self._remarks:
+            self._remarks.append(words)
+
+    def room(self) -> int:
+        """Return how many bytes of the device's memory are free."""
+        raise NotImplementedError  # abstract
+
+    def has_room(self, size: int) -> bool:
+        """Whether it is half of the free memory or less: the rest is for what a training needs beside its samples."""
+        fits = size <= self.room() // 2
+        if not fits:
+            self.remark("the samples take more than half of the GPU's free memory: it gets them batch by batch")
+        return fits
 
     def address(self, array: Array) -> int:
         """Return where an array begins in the device's memory."""
@@ -296,7 +311,6 @@ class CudaKernels(LaunchingKernels):
         """Let products and convolutions multiply numbers that are rounded to one of PRECISIONS. Where a first product
         does not work nothing is rounded, and `remarks` says why."""
         self.precision = precision
-        self._refused.clear()
         if precision == "float32":
             return
         x, found = self.xp.asarray(np.arange(4, dtype="float32").reshape(2, 2)), self.xp.zeros((2, 2), dtype="float32")
@@ -307,7 +321,7 @@ class CudaKernels(LaunchingKernels):
             trouble = str(error)
         if trouble:
             self.precision = "float32"
-            self._refused.append(f"products are computed in float32, not in {precision}: {trouble}")
+            self.remark(f"products are computed in float32, not in {precision}: {trouble}")
 
     def add_bias(self, bias: Array, out: Array) -> None:
         """out ← out + bias along the last axis."""

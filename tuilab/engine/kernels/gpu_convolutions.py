@@ -34,7 +34,7 @@ class Convolutions:
     """What cuDNN does, by plans that are kept: one for every shape and direction, made when it is first met.
 
     cuDNN is loaded with the first of them. Where it cannot do one, or fails, that one is done by our own kernels from
-    then on, and `remarks` says why.
+    then on, and `Ops.remarks` says why.
     """
 
     def __init__(self, ops: CudaKernels) -> None:
@@ -43,7 +43,6 @@ class Convolutions:
         self._asked = False
         """Whether cuDNN was looked for."""
         self._plans: dict[Convolution, Plan | None] = {}
-        self.remarks: list[str] = []
 
     def do(self, direction: str, image: Array, kernel: Array, output: Array, window: Window) -> bool:
         """Write the array that is the result in this direction; return False, with nothing done, where it is left to
@@ -120,13 +119,9 @@ class Convolutions:
         except CudnnMissingError:
             return None  # nobody wanted it
         except CudnnError as error:
-            self._remark(f"convolutions are done without cuDNN: {error}")
+            self._ops.remark(f"convolutions are done without cuDNN: {error}")
             return None
 
     def _give_up(self, convolution: Convolution, error: CudnnError) -> None:
         self._plans[convolution] = None
-        self._remark(f"a convolution is done without cuDNN ({convolution}): {error}")
-
-    def _remark(self, words: str) -> None:
-        if words not in self.remarks:  # other batches have the same convolutions
-            self.remarks.append(words)
+        self._ops.remark(f"a convolution is done without cuDNN ({convolution}): {error}")
