@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.gpu.device import read_as
 from tuilab.engine.kernels.cublas import Blas, CublasError, layout
+
+torch = pytest.importorskip("torch")
 
 IN_MEMORY = {0: "float32", 1: "float64", 2: "uint16", 14: "uint16"}
 """By cudaDataType: CUDA_R_32F, CUDA_R_64F, CUDA_R_16F, CUDA_R_16BF."""

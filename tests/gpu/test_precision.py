@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.engine.examples import end_of, losses_of, make_data, make_experiment
 from tests.engine.test_image_kernels import Convolution
@@ -31,6 +30,8 @@ from tuilab.experiment.load import load_experiment
 from tuilab.runs.checkpoints import load_checkpoint, save_checkpoint
 from tuilab.runs.reader import following
 from tuilab.runs.training import RecordedTraining
+
+torch = pytest.importorskip("torch")
 
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 CLOSE = 2e-6
