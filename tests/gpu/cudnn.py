@@ -75,7 +75,7 @@ class Graph(package.pygraph):
         assert intermediate_data_type == compute_data_type == package.data_type.FLOAT
         types = {"intermediate_data_type": intermediate_data_type, "compute_data_type": compute_data_type}
         super().__init__(io_data_type=io_data_type, **types)
-        self.library, self.stages = library, list[str]()
+        self.stand_in, self.stages = library, list[str]()
         self.precision = PRECISIONS[io_data_type.name]
 
     def reach(self, stage: str) -> None:
@@ -123,7 +123,7 @@ class Graph(package.pygraph):
         assert {"NONDETERMINISTIC", "DOWN_CONVERT_INPUTS", "REDUCED_PRECISION_REDUCTION"} <= refused
         if self.precision == "float32" and "TENSOR_CORE" not in refused:
             self.precision = "tf32"
-        self.library.refused |= refused
+        self.stand_in.refused |= refused
 
     def deselect_workspace_greater_than(self, limit: int) -> None:  # type: ignore[override] # the older package's
         self.reach("deselect_workspace_greater_than")
@@ -131,7 +131,7 @@ class Graph(package.pygraph):
 
     def check_support(self) -> None:
         self.reach("check_support")
-        if self.direction in self.library.unsupported:
+        if self.direction in self.stand_in.unsupported:
             raise NotSupportedError("No execution plans support the graph.")
 
     def build_plans(self) -> None:  # type: ignore[override] # by default as they are wanted
@@ -145,13 +145,13 @@ class Graph(package.pygraph):
         self, tensor_to_device_buffer: dict[int, int], workspace: int, handle: object = None
     ) -> None:
         assert self.stages == STAGES
-        assert handle is self.library.handle
+        assert handle is self.stand_in.handle
         assert sorted(tensor_to_device_buffer) == [1, 2, 3]
         addresses = [tensor_to_device_buffer[number] for number in (1, 2, 3)]
         assert all(type(address) is int and address and address % 16 == 0 for address in (*addresses, workspace))
-        if self.direction in self.library.failing and (TAPE.calls is not None or not self.library.recorded):
+        if self.direction in self.stand_in.failing and (TAPE.calls is not None or not self.stand_in.recorded):
             raise RuntimeError("CUDNN_STATUS_EXECUTION_FAILED")
-        self.library.executed += 1
+        self.stand_in.executed += 1
         TAPE.do(lambda: self.work(addresses, workspace))
 
     def work(self, addresses: list[int], workspace: int) -> None:
@@ -223,7 +223,7 @@ class CudnnKernels(EmulatedKernels):
 
     def __init__(self, library: Library | None = None) -> None:
         super().__init__()
-        self.library = library or Library()
+        self.stand_in = library or Library()
 
     def open_cudnn(self) -> Cudnn:
-        return Cudnn(self.library, STREAM)
+        return Cudnn(self.stand_in, STREAM)

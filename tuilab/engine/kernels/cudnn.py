@@ -91,9 +91,9 @@ def load(cuda: int) -> Any:
     return cudnn
 
 
-def version(library: Any) -> str:
+def version(package: Any) -> str:
     """Return the version of cuDNN itself: 9.28.0."""
-    number = int(library.backend_version())
+    number = int(package.backend_version())
     return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
 
 
@@ -109,12 +109,12 @@ def _cuda_of_library() -> int:
 class Cudnn:
     """cuDNN on one stream."""
 
-    def __init__(self, library: Any, stream: int) -> None:
-        """stream: its address. Raises CudnnError."""
-        self.library = library
+    def __init__(self, package: Any, stream: int) -> None:
+        """package: the Python package of cuDNN; stream: its address. Raises CudnnError."""
+        self.package = package
         with _as_ours("cuDNN does not start: "):
-            self.handle = library.create_handle()
-            library.set_stream(handle=self.handle, stream=stream)
+            self.handle = package.create_handle()
+            package.set_stream(handle=self.handle, stream=stream)
 
     def plan(self, convolution: Convolution) -> Plan:
         """Return a convolution ready to be done; raises CudnnError where cuDNN has no way that gives the same numbers
@@ -143,10 +143,10 @@ def _plan(cudnn: Cudnn, convolution: Convolution) -> Any:
 
     It is not the fastest of several that were timed: which one that is changes from run to run, and its bytes with it.
     """
-    library, direction, window = cudnn.library, convolution.direction, convolution.window
-    kind = getattr(library.data_type, TYPES[convolution.precision])
-    single = library.data_type.FLOAT
-    graph = library.pygraph(
+    package, direction, window = cudnn.package, convolution.direction, convolution.window
+    kind = getattr(package.data_type, TYPES[convolution.precision])
+    single = package.data_type.FLOAT
+    graph = package.pygraph(
         io_data_type=kind, intermediate_data_type=single, compute_data_type=single, handle=cudnn.handle
     )
     shapes = {IMAGE: convolution.image, KERNEL: convolution.kernel, OUTPUT: convolution.output}
@@ -171,8 +171,8 @@ def _plan(cudnn: Cudnn, convolution: Convolution) -> Any:
     result.set_output(True).set_dim(dim).set_stride(stride).set_data_type(kind).set_uid(RESULT[direction])
     graph.validate()
     graph.build_operation_graph()
-    graph.create_execution_plans([library.heur_mode.A, library.heur_mode.FALLBACK])
-    graph.deselect_numeric_notes(_refused(library, convolution))
+    graph.create_execution_plans([package.heur_mode.A, package.heur_mode.FALLBACK])
+    graph.deselect_numeric_notes(_refused(package, convolution))
     graph.deselect_workspace_greater_than(convolution.workspace_bytes)
     graph.check_support()
     graph.build_plans()
@@ -185,9 +185,9 @@ def channels_last(shape: Shape) -> tuple[list[int], list[int]]:
     return [first, channels, height, width], [height * width * channels, 1, width * channels, channels]
 
 
-def _refused(library: Any, convolution: Convolution) -> list[Any]:
+def _refused(package: Any, convolution: Convolution) -> list[Any]:
     """Return what cuDNN says of ways to compute that are not wanted."""
-    notes = library.numerical_note
+    notes = package.numerical_note
     refused = [notes.NONDETERMINISTIC, notes.DOWN_CONVERT_INPUTS, notes.REDUCED_PRECISION_REDUCTION]
     if convolution.precision == "float32":
         refused.append(notes.TENSOR_CORE)  # it would round float32 to tf32
