@@ -53,11 +53,11 @@ def test_twenty_runs_and_four_readers(studio: Studio, monkeypatch: pytest.Monkey
         for _ in range(READERS)
     ]
     studio.started += readers
-    wait(lambda: all(map(training, runs)))
+    wait(lambda: all(map(training, runs)), 120)
     time.sleep(SECONDS)
     assert all(map(training, runs)), "all at once"
     for run in runs:
-        send(run, Command(action="set", key="epochs", value=str(overview(run).status.epoch + 2)))
+        send(run, Command(action="set", key="epochs", value=str(overview(run).status.epoch + 3)))
     for run, worker in zip(runs, workers, strict=True):
         assert worker.process.wait(60) == 0, worker.complaints()
         over(run)

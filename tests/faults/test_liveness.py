@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.faults.conftest import LONG, Studio, ask, kill, over, owner_of, training, wait
+from tests.faults.conftest import LONG, Studio, ask, end_soon, kill, over, owner_of, training, wait
 from tuilab.runs.commands import Command, signal_worker
 from tuilab.runs.directory import RunDirectory, find_run, run_names
 from tuilab.runs.launch import launch
@@ -151,7 +151,7 @@ def test_a_command_that_follows_a_run_does_not_hear_of_a_worker_that_was_refused
     run = find_run(studio.tuilab.runs, "last")
     wait(lambda: training(run))
     studio("resume", run.name, code=2)
-    ask(run, "set", "epochs", str(overview(run).status.epoch + 2))
+    end_soon(run)
     stdout, stderr = first.communicate(timeout=60)
     assert first.returncode == 0
     assert json.loads(stdout)["status"] == "finished"

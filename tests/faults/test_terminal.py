@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.conftest import HELD, LONG, Studio, ask, over, owner_of, record, training, wait
+from tests.faults.conftest import HELD, LONG, Studio, end_soon, over, owner_of, record, training, wait
 from tuilab.runs.checkpoints import resumable_checkpoints
 from tuilab.runs.directory import RunDirectory, find_run, run_names
 from tuilab.runs.reader import overview
@@ -109,7 +109,7 @@ def test_a_run_outlives_its_terminal(studio: Studio, shell: bool) -> None:
         assert window.process.returncode == -signal.SIGHUP
     before = overview(run).status
     wait(lambda: overview(run).status.step > before.step)
-    ask(run, "set", "epochs", str(overview(run).status.epoch + 2))
+    end_soon(run)
     seen = over(run)
     assert seen.status.test is not None
     assert "Traceback" not in (run.path / "worker.log").read_text()
