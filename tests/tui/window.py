@@ -38,8 +38,34 @@ SECONDS_WITHIN = 0.001
 """Between the parts of a frame that is larger than the buffer of the terminal."""
 SYNCHRONIZED, YES = "\x1b[?2026$p", b"\x1b[?2026;1$y"
 """Whether the terminal knows where a frame begins and ends."""
+STYLE = re.compile(r"[34]8;2;\d+;\d+;\d+|[34]8;5;\d+|\d+")
+ENDS = {"22": ("1", "2"), "23": ("3",), "24": ("4",), "27": ("7",), "29": ("9",)}
 TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that turn the direction of text."""
+
+
+def restyled(style: str, codes: str) -> str:
+    """Return a style after another code."""
+    parts = STYLE.findall(style)
+    for code in STYLE.findall(codes) or ["0"]:
+        if code == "0":
+            parts = []
+        elif code in ENDS:
+            parts = [part for part in parts if part not in ENDS[code]]
+        else:
+            parts = [part for part in parts if layer(part) != layer(code)]
+            parts += [] if code in ("39", "49") else [code]
+    return ";".join(sorted(parts))
+
+
+def layer(code: str) -> str:
+    """Return what a code sets: of all colours of the text, or behind it, only one holds."""
+    number = int(code.partition(";")[0])
+    text, behind = (
+        number in range(30, 40) or number in range(90, 98),
+        number in range(40, 50) or number in range(100, 108),
+    )
+    return "text" if text else "behind" if behind else code
 
 
 class Picture:
@@ -49,7 +75,7 @@ class Picture:
         self.columns, self.rows = columns, rows
         self.characters = [[" "] * columns for _ in range(rows)]
         self.styles = [[""] * columns for _ in range(rows)]
-        """The parameters of the last style code, for each cell."""
+        """For each cell what style codes make of it: their parameters, without those that others have ended."""
         self.within_frame = False
         self.asked: list[str] = []
         """Questions about the terminal, which it may answer."""
@@ -78,7 +104,7 @@ class Picture:
         elif kind == "line":
             self._row, self._column = (self._row, 0) if value == "\r" else (self._row + 1, self._column)
         elif kind == "style":
-            self._style = "" if value == "0" else value
+            self._style = restyled(self._style, value)
         elif kind == "column":
             self._row, self._column = int(token["row"]) - 1, int(value) - 1
         elif kind == "frame":

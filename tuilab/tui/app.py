@@ -96,11 +96,11 @@ class Lab(App[str]):
 
     def get_driver_class(self) -> type[Driver]:
         usual = super().get_driver_class()
-        if SLOW_LINK or usual.__name__ != "LinuxDriver":  # a code may come in parts; or this is Windows
+        if usual.__name__ != "LinuxDriver":  # on Windows, and without a terminal
             return usual
-        from tuilab.tui.driver import QuickDriver
+        from tuilab.tui.driver import LeanDriver, QuickDriver
 
-        return QuickDriver
+        return LeanDriver if SLOW_LINK else QuickDriver  # what a key sends may come in parts over a link
 
     def delay_update(self, delay: float = SECONDS_BEFORE_SCREEN) -> None:
         """Paint as soon as a screen is there: Textual would wait for 50 ms."""

@@ -1,4 +1,4 @@
-"""The keyboard on this machine, where escape acts soon."""
+"""The terminal: less is written to it, and where it is on this machine, escape acts soon."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
+from tuilab.tui.codes import shortened
+
 SECONDS_BETWEEN_LOOKS = 0.1
 """At whether the lab ends."""
 READ_AT_ONCE = 4096
 
 
-class QuickDriver(LinuxDriver):
+class LeanDriver(LinuxDriver):
+    """Writes pictures in as few codes as they need."""
+
+    def write(self, data: str) -> None:
+        super().write(shortened(data))
+
+
+class QuickDriver(LeanDriver):
     """Looks whether escape was all that came as soon as that can be told; Textual does so only every 100 ms."""
 
     def run_input_thread(self) -> None:
