@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import product
 from pathlib import Path
 
 import pytest
-from rich.color import ColorSystem
+from rich.color import Color, ColorSystem
 from rich.style import Style
 
 from tests.tui.window import ENTER, ESCAPE, QUIT, STYLE, TAB, Picture, Window, layer
 from tuilab.tui.codes import shortened
 
 TEXTS = ("a", "  ", "─x ")
-COLORS = (None, "#102030", "color(3)", "color(12)", "color(200)", "default")
+COLORS = (None, "#102030", "#d0d0d0", "color(3)", "color(12)", "color(200)", "default")
 ATTRIBUTES = ("", "bold", "dim", "bold italic", "underline", "bold reverse", "dim strike", "blink")
 STYLES = [
     Style.parse(f"{attributes} {color or ''} {f'on {behind}' if behind else ''}")
@@ -66,6 +67,17 @@ def test_every_style_after_another(text: str) -> None:
         assert len(short) < len(picture)
         size = {"columns": 8, "rows": len(rows)}
         assert painted(short, **size) == painted(picture, **size), str(one)
+
+
+def test_colours_that_have_a_number() -> None:
+    for number in range(16, 256):
+        red, green, blue = Color.from_ansi(number).get_truecolor()
+        short = shortened(f"\x1b[38;2;{red};{green};{blue}mx\x1b[0m")
+        assert re.fullmatch(r"\x1b\[38;5;\d+mx\x1b\[0m", short)
+        assert painted(short, 1, 1) == [[("x", f"38;2;{red};{green};{blue}")]]
+    for color in ("1;2;3", "95;95;96", "9;9;9", "248;248;248"):
+        picture = f"\x1b[48;2;{color}mx\x1b[0m"
+        assert shortened(picture) == picture
 
 
 def test_a_style_lasts_until_another_one_is_seen() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
+from rich.color import Color
 
 from tests.tui.terminal import LAB, Terminal
 
@@ -54,8 +55,16 @@ def restyled(style: str, codes: str) -> str:
             parts = [part for part in parts if part not in ENDS[code]]
         else:
             parts = [part for part in parts if layer(part) != layer(code)]
-            parts += [] if code in ("39", "49") else [code]
+            parts += [] if code in ("39", "49") else [exact(code)]
     return ";".join(sorted(parts))
+
+
+def exact(code: str) -> str:
+    """Return what a terminal makes of a colour that is given by its number, which it may choose only below 16."""
+    kind, *numbers = code.split(";")
+    if numbers[:1] == ["5"] and int(numbers[1]) > 15:
+        return f"{kind};2;{';'.join(map(str, Color.from_ansi(int(numbers[1])).get_truecolor()))}"
+    return code
 
 
 def layer(code: str) -> str:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 SHOWN_THEMES = tuple(theme.name for theme in themes.OWN)
 SECONDS_TO_SETTLE = 1.0
 """After the start of the lab."""
+GARBAGE = (10_000, 50, 100)
+"""After how many new objects the youngest of them are looked through, and after how many of these looks older ones are.
+A picture makes thousands of objects and throws most of them away by itself; with Python's own numbers a look at
+everything, for up to 90 ms, met every seventh key."""
 SECONDS_BEFORE_SCREEN = 0.001
 """In which nothing is painted after a key to another screen."""
 
@@ -154,6 +158,7 @@ class Lab(App[str]):
 
         if not gc.isenabled():
             gc.freeze()  # what is there now stays, and need not be looked through again and again
+            gc.set_threshold(*GARBAGE)
             gc.enable()
 
     def _fitting(self, theme: str) -> str:

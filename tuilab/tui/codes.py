@@ -23,6 +23,8 @@ class Style(NamedTuple):
 
 
 PLAIN = Style()
+LEVELS = (0, 95, 135, 175, 215, 255)
+"""Of red, green and blue in the colours 16 to 231 of a terminal; 232 to 255 are the greys 8, 18 … 238."""
 INVISIBLE = frozenset({"1", "2", "3"})
 """Bold, dim, italic: a blank looks the same with them."""
 OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "7": "27", "9": "29"}
@@ -66,7 +68,7 @@ def _styled(style: Style, parameters: str) -> Style:
         if code in ("", "0"):
             attributes, foreground, background = PLAIN
         elif code in ("38", "48"):
-            color = ";".join([code, *(rest.pop(0) for _ in range(4 if rest[0] == "2" else 2))])
+            color = f"{code};{_color([rest.pop(0) for _ in range(4 if rest[0] == '2' else 2)])}"
             foreground, background = (color, background) if code == "38" else (foreground, color)
         elif code[:-1] in ("3", "9"):
             foreground = "" if code == "39" else code
@@ -75,6 +77,18 @@ def _styled(style: Style, parameters: str) -> Style:
         else:
             attributes |= {code}
     return Style(attributes, foreground, background)
+
+
+def _color(parameters: list[str]) -> str:
+    """Return the shortest parameters of a colour: its number, if it has one."""
+    kind, *values = parameters
+    parts = [int(value) for value in values]
+    if kind == "2" and all(part in LEVELS for part in parts):
+        red, green, blue = map(LEVELS.index, parts)
+        return f"5;{16 + 36 * red + 6 * green + blue}"
+    if kind == "2" and len(set(parts)) == 1 and parts[0] in range(8, 239, 10):
+        return f"5;{232 + parts[0] // 10}"
+    return ";".join(parameters)
 
 
 @lru_cache(CHANGES_KEPT)
