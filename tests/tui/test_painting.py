@@ -1,11 +1,19 @@
+"""How often things are painted, and how much of them."""
+
+from __future__ import annotations
+
 import asyncio
 
 from textual.app import App, ComposeResult
 from textual.containers import Vertical
 from textual.events import Key
+from textual.strip import Strip
 from textual.widgets import Static
 
+from tuilab.tui import themes
 from tuilab.tui.painting import PaintedOnce
+from tuilab.tui.widgets.canvas import Canvas, Drawing
+from tuilab.tui.widgets.panel import Panel
 
 
 class Part(Static, can_focus=True):
@@ -51,3 +59,68 @@ def test_a_focus_that_moves_paints_one_picture() -> None:
 
     asyncio.run(use())
     assert app.pictures == 1
+
+
+class Drawn(Drawing, can_focus=True):
+    """A drawing that counts its lines when they are painted."""
+
+    painted = 0
+
+    def draw(self, width: int, height: int) -> Canvas:
+        canvas = Canvas(width, height)
+        canvas.write(0, 0, "drawn")
+        return canvas
+
+    def draw_line(self, y: int) -> Strip:
+        self.painted += 1
+        return super().draw_line(y)
+
+
+class Drawings(App[None]):
+    CSS = """
+    Panel { height: 6; border: round grey; }
+    Panel:focus-within { border: round red; }
+    Drawn { height: 1fr; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = 0
+        """Painted anew."""
+
+    def _display(self, screen: object, renderable: object) -> None:
+        self.cells += sum(end - start for _, start, end in getattr(renderable, "spans", ()))
+        super()._display(screen, renderable)  # type: ignore[arg-type]  # as Textual calls it
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return themes.DEFAULT_VARIABLES
+
+    def compose(self) -> ComposeResult:
+        for name in ("first", "second"):
+            with Panel(id=name):
+                yield Drawn()
+
+
+def test_a_focus_that_moves_paints_borders_alone() -> None:
+    app = Drawings()
+    colours = []
+
+    async def use() -> None:
+        async with app.run_test() as pilot:
+            first, second = app.query(Drawn)
+            first.focus()
+            await pilot.pause()
+            app.cells = first.painted = second.painted = 0
+            await pilot.press("tab")
+            await pilot.pause()
+            assert second.has_focus
+            colours.extend(strip._segments[0].style for strip in app.screen._compositor.render_strips()[:12])
+            assert first.painted == second.painted == 0
+            assert app.cells == 2 * (2 * 80 + 2 * 4)
+            app.theme = "textual-light"
+            await pilot.pause()
+            assert first.painted > 0
+
+    asyncio.run(use())
+    borders = [style.color.name for style in colours if style is not None and style.color is not None]
+    assert borders[:6] == [borders[0]] * 6 != borders[6:] == [borders[6]] * 6

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import work
+from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
@@ -31,10 +32,15 @@ if TYPE_CHECKING:
 SHOWN_THEMES = tuple(theme.name for theme in themes.OWN)
 SECONDS_TO_SETTLE = 1.0
 """After the start of the lab."""
-GARBAGE = (10_000, 50, 100)
-"""After how many new objects the youngest of them are looked through, and after how many of these looks older ones are.
-A picture makes thousands of objects and throws most of them away by itself; with Python's own numbers a look at
-everything, for up to 90 ms, met every seventh key."""
+GARBAGE = (50_000, 50, 100)
+"""After how many new objects Python itself looks for garbage among them, and after how many of these looks among older
+ones. A picture makes thousands of objects and throws most of them away by itself; with Python's own numbers a look at
+everything, for up to 90 ms, met every seventh key. So the lab looks while nobody types."""
+SECONDS_BETWEEN_LOOKS = 0.25
+SOME_GARBAGE, SECONDS_AFTER_KEY = 2000, 0.15
+"""New objects among which to look, and how long nobody has pressed a key by then."""
+MANY_LOOKS, SECONDS_AT_REST = 20, 5.0
+"""Of that kind, after which to look among all objects, and how long nobody has pressed a key by then."""
 SECONDS_BEFORE_SCREEN = 0.001
 """In which nothing is painted after a key to another screen."""
 
@@ -88,6 +94,8 @@ class Lab(App[str]):
         self.data_dir = data_dir
         if not isinstance(model, str):
             self.session = Session(model, runs, data_dir)
+        self.pressed = 0.0
+        """When a key was pressed last, by the monotonic clock."""
         self.problem: TuilabError | None = None
         self.settings, self.settings_problem = load_settings()
         for theme in themes.OWN:
@@ -109,6 +117,11 @@ class Lab(App[str]):
     def delay_update(self, delay: float = SECONDS_BEFORE_SCREEN) -> None:
         """Paint as soon as a screen is there: Textual would wait for 50 ms."""
         super().delay_update(delay)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key):
+            self.pressed = time.monotonic()
+        await super().on_event(event)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return themes.ANSI_VARIABLES if self.current_theme.ansi else themes.DEFAULT_VARIABLES
@@ -147,6 +160,7 @@ class Lab(App[str]):
         self.stylesheet.parse()
         await self.switch_mode("build")
         self.set_timer(SECONDS_TO_SETTLE, self._settle)
+        self.set_interval(SECONDS_BETWEEN_LOOKS, self._tidy)
 
     @work(thread=True)
     def _settle(self) -> None:
@@ -160,6 +174,16 @@ class Lab(App[str]):
             gc.freeze()  # what is there now stays, and need not be looked through again and again
             gc.set_threshold(*GARBAGE)
             gc.enable()
+
+    def _tidy(self) -> None:
+        """Look for garbage now, so that it need not be done while somebody waits for what a key does."""
+        quiet, (young, _, looks) = time.monotonic() - self.pressed, gc.get_count()
+        if not gc.isenabled():
+            return
+        if looks > MANY_LOOKS and quiet > SECONDS_AT_REST:
+            gc.collect()
+        elif young > SOME_GARBAGE and quiet > SECONDS_AFTER_KEY:
+            gc.collect(1)
 
     def _fitting(self, theme: str) -> str:
         """Return the theme to use on this terminal in place of another one."""

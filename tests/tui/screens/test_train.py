@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -27,6 +29,7 @@ from tuilab.tui import themes
 from tuilab.tui.app import Lab
 from tuilab.tui.run_view import Snapshot
 from tuilab.tui.run_words import happenings
+from tuilab.tui.screens import train as train_screen
 from tuilab.tui.screens.train import TrainScreen, window
 from tuilab.tui.screens.train_charts import ChartPanel, CursorChart
 from tuilab.tui.screens.train_layer import LayerScreen
@@ -114,6 +117,22 @@ def chart_of(lab: Lab, panel: str) -> CursorChart:
 def told(lab: Lab) -> list[str]:
     """What stands on the toasts."""
     return [toast.message for toast in lab._notifications]
+
+
+async def test_pictures_wait_while_somebody_types_but_not_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with watching_live(tmp_path) as (lab, pilot):
+        lab.pressed = time.monotonic() + 1000  # by somebody who never stops
+        for _ in range(2):
+            before = step_of(lab)
+            await until(pilot, lambda before=before: step_of(lab) > before)
+        monkeypatch.setattr(train_screen, "LONGEST_REST", 1000.0)
+        before = step_of(lab)
+        await asyncio.sleep(2.0)
+        assert step_of(lab) == before
+        lab.pressed = 0.0
+        await until(pilot, lambda: step_of(lab) > before)
 
 
 async def test_without_a_run_it_says_what_to_do(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from contextlib import suppress
 from queue import Empty
 from typing import ClassVar
@@ -48,6 +49,11 @@ ROOMY = Size(104, 34)
 """A terminal that has room for all panels at once."""
 TINY = 8
 """Lines of a terminal that has room for nothing but a panel and the progress."""
+PICTURES_SHARE, LONGEST_REST = 0.05, 1.0
+"""Of the time, for pictures of a run; and seconds between two of them, however slow the machine is. In the rest of the
+time a key is answered at once."""
+SECONDS_FOR_KEYS = 0.1
+"""After a key, for what it does: a picture of the run can wait."""
 GOOD_ENDS = (0, 3, 4)
 """Exit codes of a worker that has said in its database how it ended."""
 LOOKING = {"log", "smooth", "zoom", "result", "events", "panel", "restart"}
@@ -105,6 +111,8 @@ class TrainScreen(LabScreen):
         self._launched: Launched | None = None
         """The worker with which this screen has let a run go on, until it has ended."""
         self._launching = False
+        self._rested = 0.0
+        """When, by the monotonic clock, the next picture of the same run is due."""
 
     def compose_body(self) -> ComposeResult:
         yield Static(NOTHING, id="watch-nothing", classes="quiet", markup=False)
@@ -158,15 +166,24 @@ class TrainScreen(LabScreen):
             return
         self._hear(self.follower)
         self._look_after_worker(self.follower)
-        if self.follower.snapshot is not self.shown:
+        now = time.monotonic()
+        typing = now < self.lab.pressed + SECONDS_FOR_KEYS and now < self._rested + LONGEST_REST
+        if self.follower.snapshot is not self.shown and now >= self._rested and not typing:
+            self._rested = math.inf
+            began = time.thread_time()
             self._show(self.follower.snapshot)
+            self.call_after_refresh(self._rest, began)
+
+    def _rest(self, began: float) -> None:
+        """Put the next picture off, by the time that the processor has spent on this one."""
+        self._rested = time.monotonic() + min((time.thread_time() - began) / PICTURES_SHARE, LONGEST_REST)
 
     def _follow(self, run: RunDirectory | None) -> None:
         """Follow another run, or none."""
         if self.follower is not None:
             self.follower.close()
         self.follower, self.shown, self._rate, self._launched = None, None, None, None
-        self.zoom, self.last_steps = 0, None
+        self.zoom, self.last_steps, self._rested = 0, None, 0.0
         if run is None:
             return
         self.follower = Follower(run, SECONDS_BETWEEN_FRAMES, self._look_soon)

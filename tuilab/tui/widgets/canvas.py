@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 import numpy as np
 from rich.cells import cell_len, get_character_cell_size
@@ -16,6 +16,7 @@ from textual.strip import Strip
 from tuilab.blocks.arrays import HostArray
 from tuilab.text import clean_text
 from tuilab.tui.widgets.selectable import Selectable
+from tuilab.tui.widgets.steady import colours_of
 
 LONGEST = 500
 """Characters of a text that are looked at; no screen is wider."""
@@ -125,6 +126,8 @@ class Drawing(Selectable):
         self._rows: list[Row] = []
         self._styles: dict[str | Style, Style] = {}
         """Of the parts of what is being painted: looked up once a picture, not once a stretch."""
+        self._painted: object = None
+        """The look of what was painted last."""
 
     def draw(self, width: int, height: int) -> Canvas:
         raise NotImplementedError  # abstract
@@ -144,9 +147,20 @@ class Drawing(Selectable):
         self._rows = list(self._canvas.rows())
         return self._canvas
 
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Have it painted again, unless the focus alone has come or gone, which does not show."""
+        if not regions and not layout and not recompose and self._canvas is not None and self._look() == self._painted:
+            return self
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
     def render_lines(self, crop: Region) -> list[Strip]:
         self._styles.clear()
-        return super().render_lines(crop)
+        strips = super().render_lines(crop)
+        self._painted = self._look()
+        return strips
+
+    def _look(self) -> object:
+        return self._canvas, id(colours_of(self.app)), self.text_selection
 
     def draw_line(self, y: int) -> Strip:
         width, height = self.size
