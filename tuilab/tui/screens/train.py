@@ -166,13 +166,19 @@ class TrainScreen(LabScreen):
             return
         self._hear(self.follower)
         self._look_after_worker(self.follower)
-        now = time.monotonic()
-        typing = now < self.lab.pressed + SECONDS_FOR_KEYS and now < self._rested + LONGEST_REST
-        if self.follower.snapshot is not self.shown and now >= self._rested and not typing:
+        if self.follower.snapshot is not self.shown and self._due():
             self._rested = math.inf
             began = time.thread_time()
             self._show(self.follower.snapshot)
             self.call_after_refresh(self._rest, began)
+
+    def _due(self) -> bool:
+        """Whether it is time for another picture: of a run that is not all there yet, always; else keys go first."""
+        if self.shown is None or not len(self.shown.layers.step):
+            return True
+        now = time.monotonic()
+        typing = now < self.lab.pressed + SECONDS_FOR_KEYS and now < self._rested + LONGEST_REST
+        return now >= self._rested and not typing
 
     def _rest(self, began: float) -> None:
         """Put the next picture off, by the time that the processor has spent on this one."""
