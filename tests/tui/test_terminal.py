@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tests.cli.conftest import Tuilab
 from tests.tui.terminal import Terminal
+from tests.tui.window import Window
 from tuilab.experiment.draft import Draft
 
 
@@ -30,6 +32,13 @@ def test_digits_are_learned_by_keys_alone(terminal: Terminal, tmp_path: Path) ->
     terminal.press("\x11")  # ctrl+q: nothing is going, nothing is unsaved
     assert terminal.wait() == 0
     assert len(list((tmp_path / "runs").glob("*-digits-mlp-*"))) == 1
+
+
+def test_what_is_typed_while_the_lab_opens(tmp_path: Path) -> None:
+    with Window.opened(tmp_path, columns=80, rows=24) as window:
+        window.until_shown("1 Build")
+        os.write(window.terminal, b"t")
+        window.until_shown("finished · test loss")
 
 
 def test_leaving_a_run_that_goes_on(tmp_path: Path) -> None:

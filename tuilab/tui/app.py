@@ -154,13 +154,20 @@ class Lab(App[str]):
         await self._begin()
 
     async def _begin(self) -> None:
+        opening = self.screen
         self.set_interval(1.0, self.session.reap)
         # all at once: rules that come later would have to be applied to all that is there by then
         self.stylesheet.read_all([Path(__file__).parent / f"screens/{mode}.tcss" for mode in self.MODES])
         self.stylesheet.parse()
         await self.switch_mode("build")
+        self.call_after_refresh(self._answer, opening.typed if isinstance(opening, OpeningScreen) else [])
         self.set_timer(SECONDS_TO_SETTLE, self._settle)
         self.set_interval(SECONDS_BETWEEN_LOOKS, self._tidy)
+
+    def _answer(self, typed: list[events.Key]) -> None:
+        """Do what was asked for before there was anything to do it."""
+        for key in typed:
+            self.post_message(events.Key(key.key, key.character))
 
     @work(thread=True)
     def _settle(self) -> None:
