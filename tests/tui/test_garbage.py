@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tuilab.tui.app import GARBAGE, MANY_LOOKS, SECONDS_AT_REST, SOME_GARBAGE, Lab
+from tuilab.tui.app import Lab
+from tuilab.tui.garbage import MANY_LOOKS, SECONDS_AT_REST, SOME, THRESHOLDS, look
 
 
 class Knot:
@@ -25,23 +26,18 @@ def seldom() -> Iterator[None]:
     """Python looks for garbage as seldom as in the lab."""
     usual = gc.get_threshold()
     gc.collect()
-    gc.set_threshold(*GARBAGE)
+    gc.set_threshold(*THRESHOLDS)
     yield
     gc.set_threshold(*usual)
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab("digits-mlp", tmp_path)
-
-
 def garbage() -> weakref.ref[Knot]:
-    knots = [Knot() for _ in range(SOME_GARBAGE)]
+    knots = [Knot() for _ in range(SOME)]
     return weakref.ref(knots[0])
 
 
-def test_while_nobody_types(lab: Lab) -> None:
-    left = garbage()
+def test_while_nobody_types(tmp_path: Path) -> None:
+    lab, left = Lab("digits-mlp", tmp_path), garbage()
     lab.pressed = time.monotonic()
     lab._tidy()
     assert left() is not None
@@ -50,25 +46,23 @@ def test_while_nobody_types(lab: Lab) -> None:
     assert left() is None
 
 
-def test_what_has_been_there_for_long_once_somebody_rests(lab: Lab) -> None:
+def test_what_has_been_there_for_long_once_somebody_rests() -> None:
     knot = Knot()
     for _ in range(MANY_LOOKS + 2):
         gc.collect(1)
     left = weakref.ref(knot)
     del knot
-    lab.pressed = time.monotonic() - 1.0
-    lab._tidy()
+    look(1.0)
     assert left() is not None
-    lab.pressed -= SECONDS_AT_REST
-    lab._tidy()
+    look(SECONDS_AT_REST + 1.0)
     assert left() is None
 
 
-def test_not_before_the_lab_is_there(lab: Lab) -> None:
+def test_not_before_the_lab_is_there() -> None:
     gc.disable()
     try:
         left = garbage()
-        lab._tidy()
+        look(1.0)
         assert left() is not None
     finally:
         gc.enable()

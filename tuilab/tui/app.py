@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,7 +18,7 @@ from textual.screen import Screen
 
 from tuilab.errors import TuilabError
 from tuilab.text import clean_text
-from tuilab.tui import themes
+from tuilab.tui import garbage, themes
 from tuilab.tui.screens.opening import OpeningScreen
 from tuilab.tui.session import SLOW_LINK, Session
 from tuilab.tui.settings import load_settings, save_settings
@@ -32,15 +32,9 @@ if TYPE_CHECKING:
 SHOWN_THEMES = tuple(theme.name for theme in themes.OWN)
 SECONDS_TO_SETTLE = 1.0
 """After the start of the lab."""
-GARBAGE = (50_000, 50, 100)
-"""After how many new objects Python itself looks for garbage among them, and after how many of these looks among older
-ones. A picture makes thousands of objects and throws most of them away by itself; with Python's own numbers a look at
-everything, for up to 90 ms, met every seventh key. So the lab looks while nobody types."""
-SECONDS_BETWEEN_LOOKS = 0.25
-SOME_GARBAGE, SECONDS_AFTER_KEY = 2000, 0.15
-"""New objects among which to look, and how long nobody has pressed a key by then."""
-MANY_LOOKS, SECONDS_AT_REST = 20, 5.0
-"""Of that kind, after which to look among all objects, and how long nobody has pressed a key by then."""
+SECONDS_FOR_KEY = 0.15
+"""After a key, for what it does; other things wait."""
+SECONDS_BETWEEN_TIDYING = 0.25
 SECONDS_BEFORE_SCREEN = 0.001
 """In which nothing is painted after a key to another screen."""
 
@@ -94,7 +88,7 @@ class Lab(App[str]):
         self.data_dir = data_dir
         if not isinstance(model, str):
             self.session = Session(model, runs, data_dir)
-        self.pressed = 0.0
+        self.pressed = -math.inf
         """When a key was pressed last, by the monotonic clock."""
         self.problem: TuilabError | None = None
         self.settings, self.settings_problem = load_settings()
@@ -122,6 +116,11 @@ class Lab(App[str]):
         if isinstance(event, events.Key):
             self.pressed = time.monotonic()
         await super().on_event(event)
+
+    @property
+    def typing(self) -> bool:
+        """Whether what a key does may still be under way."""
+        return time.monotonic() < self.pressed + SECONDS_FOR_KEY
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return themes.ANSI_VARIABLES if self.current_theme.ansi else themes.DEFAULT_VARIABLES
@@ -162,7 +161,7 @@ class Lab(App[str]):
         await self.switch_mode("build")
         self.call_after_refresh(self._answer, opening.typed if isinstance(opening, OpeningScreen) else [])
         self.set_timer(SECONDS_TO_SETTLE, self._settle)
-        self.set_interval(SECONDS_BETWEEN_LOOKS, self._tidy)
+        self.set_interval(SECONDS_BETWEEN_TIDYING, self._tidy)
 
     def _answer(self, typed: list[events.Key]) -> None:
         """Do what was asked for before there was anything to do it."""
@@ -171,26 +170,17 @@ class Lab(App[str]):
 
     @work(thread=True)
     def _settle(self) -> None:
-        """Load the other screens before they are asked for, and turn the collection of garbage on again."""
+        """Load the other screens before they are asked for, and have garbage looked for again."""
         import tomlkit  # noqa: F401
 
         from tuilab.tui import offered  # noqa: F401
         from tuilab.tui.screens import data, help, runs, train  # noqa: F401
 
-        if not gc.isenabled():
-            gc.freeze()  # what is there now stays, and need not be looked through again and again
-            gc.set_threshold(*GARBAGE)
-            gc.enable()
+        garbage.look_seldom()
 
     def _tidy(self) -> None:
-        """Look for garbage now, so that it need not be done while somebody waits for what a key does."""
-        quiet, (young, _, looks) = time.monotonic() - self.pressed, gc.get_count()
-        if not gc.isenabled():
-            return
-        if looks > MANY_LOOKS and quiet > SECONDS_AT_REST:
-            gc.collect()
-        elif young > SOME_GARBAGE and quiet > SECONDS_AFTER_KEY:
-            gc.collect(1)
+        if not self.typing:
+            garbage.look(time.monotonic() - self.pressed)
 
     def _fitting(self, theme: str) -> str:
         """Return the theme to use on this terminal in place of another one."""

@@ -68,8 +68,8 @@ def _styled(style: Style, parameters: str) -> Style:
         if code in ("", "0"):
             attributes, foreground, background = PLAIN
         elif code in ("38", "48"):
-            color = f"{code};{_color([rest.pop(0) for _ in range(4 if rest[0] == '2' else 2)])}"
-            foreground, background = (color, background) if code == "38" else (foreground, color)
+            colour = f"{code};{_colour([rest.pop(0) for _ in range(4 if rest[0] == '2' else 2)])}"
+            foreground, background = (colour, background) if code == "38" else (foreground, colour)
         elif code[:-1] in ("3", "9"):
             foreground = "" if code == "39" else code
         elif code[:-1] in ("4", "10"):
@@ -79,7 +79,7 @@ def _styled(style: Style, parameters: str) -> Style:
     return Style(attributes, foreground, background)
 
 
-def _color(parameters: list[str]) -> str:
+def _colour(parameters: list[str]) -> str:
     """Return the shortest parameters of a colour: its number, if it has one."""
     kind, *values = parameters
     parts = [int(value) for value in values]

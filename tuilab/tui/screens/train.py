@@ -52,8 +52,6 @@ TINY = 8
 PICTURES_SHARE, LONGEST_REST = 0.05, 1.0
 """Of the time, for pictures of a run; and seconds between two of them, however slow the machine is. In the rest of the
 time a key is answered at once."""
-SECONDS_FOR_KEYS = 0.1
-"""After a key, for what it does: a picture of the run can wait."""
 GOOD_ENDS = (0, 3, 4)
 """Exit codes of a worker that has said in its database how it ended."""
 LOOKING = {"log", "smooth", "zoom", "result", "events", "panel", "restart"}
@@ -176,9 +174,8 @@ class TrainScreen(LabScreen):
         """Whether it is time for another picture: of a run that is not all there yet, always; else keys go first."""
         if self.shown is None or not len(self.shown.layers.step):
             return True
-        now = time.monotonic()
-        typing = now < self.lab.pressed + SECONDS_FOR_KEYS and now < self._rested + LONGEST_REST
-        return now >= self._rested and not typing
+        late = time.monotonic() - self._rested
+        return late >= LONGEST_REST or (late >= 0 and not self.lab.typing)
 
     def _rest(self, began: float) -> None:
         """Put the next picture off, by the time that the processor has spent on this one."""

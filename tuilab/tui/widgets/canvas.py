@@ -160,7 +160,7 @@ class Drawing(Selectable):
         return strips
 
     def _look(self) -> object:
-        return self._canvas, id(colours_of(self.app)), self.text_selection
+        return self._canvas, colours_of(self.app), self.text_selection
 
     def draw_line(self, y: int) -> Strip:
         width, height = self.size
