@@ -22,7 +22,7 @@ LAYERS = [(56, 128, 1.3), (28, 256, 1.2), (14, 512, 1.0)]
 """Height and width, channels in and out, and the least ratio that is wanted."""
 MEMORY_BATCH, MEMORY_STEPS = 128, 20
 MEMORY_GOAL = 1 / 0.6
-LEARNED = 2.0
+LEARNED = 0.5
 """A loss; guessing has log 10."""
 
 LAYOUTS = {"PyTorch": False, "PyTorch, channels last": True}

@@ -21,7 +21,7 @@ SIZES = (784, 512, 256, 10)
 GOALS = {32: 1.5, 128: 1.2, 512: 1.1}
 MEMORY_GOAL = 1 / 0.6
 MEMORY_STEPS = 50
-LEARNED = 1.0
+LEARNED = 0.5
 """A loss; guessing has log 10."""
 
 

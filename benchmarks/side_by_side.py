@@ -18,12 +18,14 @@ from typing import Any
 ROUNDS = 15
 ROUND_SECONDS = 0.1
 """That one of them is measured at a time."""
-LEARNING_STEPS = 30
+LEARNING_STEPS = 60
 """After which a network must have learned something."""
+JUDGED_STEPS = 10
+"""The last of them, whose mean loss tells: that of a single batch says little."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Step = Callable[[], Any]
-"""Does the next step, and returns its loss, or None where it has none."""
+"""Does the next step, or some, and returns its loss, or None where it has none."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,14 @@ def compare(
 ) -> Row:
     """Measure our function and those of the peers in turns; each call does `steps` steps.
 
-    Ends the process where one's loss is not below `learned` by then, at first.
+    Ends the process where one's loss is not below `learned`, where that is given, after its first LEARNING_STEPS calls.
     """
-    for who, step in {"tuilab": ours, **peers}.items():
-        loss = [step() for _ in range(LEARNING_STEPS if learned < math.inf else 1)][-1]
-        if loss is not None and not float(loss) < learned:
-            sys.exit(f"{name}: wrong result: the loss of {who} is {float(loss):.4g}, not below {learned:g}")
+    if learned < math.inf:
+        for who, step in {"tuilab": ours, **peers}.items():
+            losses = [float(step()) for _ in range(LEARNING_STEPS)]
+            loss = statistics.fmean(losses[-JUDGED_STEPS:])
+            if not loss < learned:
+                sys.exit(f"{name}: wrong result: the loss of {who} is {loss:.4g}, not below {learned:g}")
     mine, *theirs = alternate(ours, *peers.values(), seconds=0 if short else ROUND_SECONDS)
     rounds = dict(zip(peers, theirs, strict=True))
     medians = {peer: statistics.median(found) / steps for peer, found in rounds.items()}
