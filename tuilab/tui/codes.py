@@ -25,6 +25,8 @@ class Style(NamedTuple):
 PLAIN = Style()
 LEVELS = (0, 95, 135, 175, 215, 255)
 """Of red, green and blue in the colours 16 to 231 of a terminal; 232 to 255 are the greys 8, 18 … 238."""
+OWN_COLOURS = 21
+"""The last colour that people give other values: the first sixteen, and the next six (base16-shell does)."""
 INVISIBLE = frozenset({"1", "2", "3"})
 """Bold, dim, italic: a blank looks the same with them."""
 OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "7": "27", "9": "29"}
@@ -80,12 +82,13 @@ def _styled(style: Style, parameters: str) -> Style:
 
 
 def _colour(parameters: list[str]) -> str:
-    """Return the shortest parameters of a colour: its number, if it has one."""
+    """Return the shortest parameters of a colour: its number, if it has one that means the same everywhere."""
     kind, *values = parameters
     parts = [int(value) for value in values]
     if kind == "2" and all(part in LEVELS for part in parts):
         red, green, blue = map(LEVELS.index, parts)
-        return f"5;{16 + 36 * red + 6 * green + blue}"
+        number = 16 + 36 * red + 6 * green + blue
+        return f"5;{number}" if number > OWN_COLOURS else ";".join(parameters)
     if kind == "2" and len(set(parts)) == 1 and parts[0] in range(8, 239, 10):
         return f"5;{232 + parts[0] // 10}"
     return ";".join(parameters)
