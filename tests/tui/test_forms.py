@@ -210,6 +210,8 @@ def test_searching_finds_names_first() -> None:
     ]
     assert [choice.name for choice in found(choices, "elu")] == ["elu", "selu", "relu"]
     assert [choice.name for choice in found(choices, "usual RELU")] == ["relu"]
+    longer = [Choice("softplus", ""), Choice("softmax", ""), Choice("log_softmax", "")]
+    assert [choice.name for choice in found(longer, "soft")] == ["softmax", "softplus", "log_softmax"]
     assert found(choices, "nothing of this") == []
     assert found(choices, "") == choices
 

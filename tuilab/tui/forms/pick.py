@@ -123,14 +123,17 @@ class PickScreen(Dialog[str | None]):
 
 
 def found(choices: Sequence[Choice], words: str) -> list[Choice]:
-    """Return the choices that have every word: those that begin with it first, then in the name, then anywhere."""
+    """Return the choices that have every word: names that begin with it, of which it says most, first; then other names
+    with it; then what has it anywhere."""
     wanted = words.casefold().split()
 
-    def rank(choice: Choice) -> int:
+    def rank(choice: Choice) -> tuple[int, int]:
         name = choice.name.casefold()
-        if not wanted or name.startswith(wanted[0]):
-            return 0
-        return 1 if wanted[0] in name else 2
+        if not wanted:
+            return (0, 0)
+        if name.startswith(wanted[0]):
+            return (0, len(name))
+        return (1 if wanted[0] in name else 2, 0)
 
     known = [(choice, f"{choice.name} {choice.summary}".casefold()) for choice in choices]
     return sorted((choice for choice, text in known if all(word in text for word in wanted)), key=rank)
