@@ -96,6 +96,12 @@ def test_progress_of_a_run_that_goes_on() -> None:
     assert progress(Snapshot(RUN)).parts == ()
 
 
+def test_the_first_step_says_nothing_of_the_time_left() -> None:
+    """Kernels may have been compiled in it."""
+    told = progress(replace(snapshot(step=1, seconds=4.0), curves={"samples_per_second": curve(8.0)}))
+    assert [text for text, _ in told.parts] == ["epoch 3/4", "step   1/400", "lr 0.01"]
+
+
 def test_progress_of_a_run_on_a_gpu() -> None:
     told = {"gpu_percent": 93.0, "gpu_memory_bytes": 1.21e10, "gpu_watts": 312.4, "gpu_celsius": 61.0}
     curves = {name: curve(value) for name, value in told.items()} | {"cpu_percent": curve(99.0)}

@@ -136,7 +136,8 @@ class Bar:
             results = epochs[-1].results
             self.validation = {key: value for key, value in results.items() if key.startswith("val_")}
         steps = status.steps_per_epoch * status.epochs
-        left = clock(status.seconds / status.step * (steps - status.step)) if status.step else "–"
+        first = status.step <= 1  # a step in which kernels are loaded says nothing of the others
+        left = "–" if first else clock(status.seconds / status.step * (steps - status.step))
         self.progress.update(
             self.bar,
             total=steps or None,
@@ -144,7 +145,7 @@ class Bar:
             epoch=min(status.epoch + 1, status.epochs),
             epochs=status.epochs,
             results=_results({**status.results, **self.validation}, self.console.width - 47),
-            speed=f"{status.samples_per_second or 0:,.0f} samples/s",
+            speed="" if first else f"{status.samples_per_second or 0:,.0f} samples/s",
             left="paused" if paused else f"{left} left",
         )
 

@@ -129,14 +129,15 @@ def progress(snapshot: Snapshot) -> Progress:
         (f"epoch {epoch:>{len(str(status.epochs))}}/{status.epochs}", 0),
         (f"step {status.step:>{width},}/{planned:,}", 3),
     ]
+    first = snapshot.seen.alive and status.step <= 1  # a step in which kernels are loaded says nothing of the others
     speed = snapshot.newest("samples_per_second") or status.samples_per_second
-    if speed is not None:
+    if speed is not None and not first:
         parts.append((f"{speed:>7,.0f} samples/s", 4))
-    if snapshot.seen.alive and status.step:
+    if not snapshot.seen.alive:
+        parts.append((f"took {clock(status.seconds)}", 1))
+    elif not first:
         left = status.seconds / status.step * (planned - status.step)
         parts.append((f"{clock(left):>5} left", 1))
-    else:
-        parts.append((f"took {clock(status.seconds)}", 1))
     if status.learning_rate is not None:
         parts.append((f"lr {status.learning_rate:<7.3g}".rstrip(), 2))
     if load := _load(snapshot, status.device or "cpu"):
