@@ -22,6 +22,8 @@ SECONDS = 0.4
 """For which steps are timed."""
 NICENESS = 10
 """A training that is going has the machine first."""
+MANY = 10_000
+"""Epochs to plan, so that there is more than the first one."""
 MEMORY_SHARE = 0.5
 """Of the free memory that a measurement may take."""
 PATIENCE = 60.0
@@ -119,14 +121,17 @@ def _timed(text: str, data_dir: str | None) -> dict[str, float | None]:
         data = load(experiment.data, experiment.seed, Path(data_dir) if data_dir else None)
     except DataError:  # not downloaded yet: how many samples there are is not known either
         data, known = _random(experiment, info), False
-    trainer = Trainer(experiment, data, choose_device(experiment.training.device))
+    training = experiment.training.model_copy(update={"epochs": MANY})
+    trainer = Trainer(experiment.model_copy(update={"training": training}), data, choose_device(training.device))
     began, first, epochs = 0.0, 0, []
     for event in trainer.run():
         if isinstance(event, EpochDone):
             epochs.append(event.seconds)
-        if not began and isinstance(event, (StepsDone, EpochDone)):  # what is done once is done by now
+        first_epoch = isinstance(event, EpochDone) and len(epochs) == 1
+        # kernels are loaded or compiled for the first batch, and for the last, which may be smaller
+        if first_epoch or (not began and isinstance(event, StepsDone)):
             began, first = perf_counter(), trainer.step
-        elif began and trainer.step > first and perf_counter() - began > SECONDS:
+        elif began and first < trainer.step != len(trainer.train) and perf_counter() - began > SECONDS:
             break
     if not began:
         raise SystemExit("it comes to no end of a step")
@@ -142,8 +147,10 @@ def _validation_seconds(trainer: Trainer) -> float:
 
     if trainer.validation is None:
         return 0.0
-    began, batches = perf_counter(), 0
     with trainer.device.ops.quiet():
+        for index in (0, len(trainer.validation) - 1):  # loads kernels, or compiles them
+            trainer.network.measure(*trainer.validation.batch(index))
+        began, batches = perf_counter(), 0
         for x, labels in trainer.validation:
             trainer.network.measure(x, labels)
             batches += 1
