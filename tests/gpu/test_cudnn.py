@@ -19,7 +19,7 @@ from tests.gpu.cudnn import STREAM, CudnnKernels, Library
 from tests.gpu.device import EmulatedKernels
 from tests.gpu.test_flights import KERNELS, late  # noqa: F401 # a fixture
 from tests.gpu.test_graph import images, is_recorded, start, weights
-from tests.gpu.test_kernels import CHANNELS, MOVES, normal, same_convolution
+from tests.gpu.test_kernels import CHANNELS, MOVES, _same_numbers, normal, same_convolution  # noqa: F401 # a fixture
 from tests.gpu.test_kernels import Device as Both
 from tests.runs.recorded import new_run, recording
 from tuilab.blocks.window import Window

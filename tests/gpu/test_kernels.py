@@ -25,6 +25,13 @@ Arrays = dict[str, Any]
 TOLERANCES = {"float32": 2e-5, "float64": 1e-12}
 both = pytest.mark.parametrize("dtype", TOLERANCES)
 RANDOM = np.random.default_rng(3)
+START = RANDOM.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """Every test draws the same ones, whatever was run before it in this process."""
+    RANDOM.bit_generator.state = START
 
 
 def normal(*shape: int, dtype: str = "float32") -> np.ndarray:

@@ -10,6 +10,7 @@ from tests.gpu import test_graph, test_kernels, test_precision
 from tests.gpu.test_graph import *  # noqa: F403, pytest finds them here as well
 from tests.gpu.test_graph import _nobody_waits  # noqa: F401, a fixture for all tests
 from tests.gpu.test_kernels import *  # noqa: F403, pytest finds them here as well
+from tests.gpu.test_kernels import _same_numbers  # noqa: F401, a fixture for all tests
 from tests.gpu.test_precision import *  # noqa: F403, pytest finds them here as well
 from tuilab.engine.kernels.gpu import CudaKernels
 

@@ -41,7 +41,7 @@ def test_a_run_waits_for_space_and_the_lab_says_so(small: Path) -> None:
         window.until_shown("dense")
         ballast = fill(small, 500_000)
         window.press("t")
-        window.until_shown("the disk is full", "paused", seconds=60)
+        window.until_shown("the disk is full", "paused", seconds=300)
         for key in ("c", " ", "[", "l", "z", "\t", "3", DOWN, " ", "1", "2"):
             window.press(key)
         window.until_shown("the disk is full")
@@ -65,7 +65,11 @@ def test_nothing_can_be_written_and_the_lab_says_what(small: Path) -> None:
         assert not run_names(small / "runs")
         window.press("\x10")
         window.until_shown("Search for commands")
-        window.press(*"lab-light", ENTER)
+        window.press(*"lab-light")
+        window.until(
+            lambda: "Theme lab-light" in window.picture.text and "Theme lab-ansi-dark" not in window.picture.text
+        )
+        window.press(ENTER)
         window.until_told(f"the theme is not remembered: {small}/settings.toml cannot be written: N{FULL}")
         ballast.unlink()
         window.press("w")

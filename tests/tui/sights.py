@@ -20,7 +20,7 @@ from tuilab.tui.app import Lab
 from tuilab.tui.screens.build import BuildScreen
 from tuilab.tui.screens.build_timing import EpochTimer
 
-SECONDS_TO_HAPPEN = 30.0
+SECONDS_TO_HAPPEN = 120.0
 
 Sight = Callable[[Pilot[str]], Awaitable[None]]
 """Brings something into sight."""
@@ -62,13 +62,18 @@ def make_lab(runs: Path, theme: str = "") -> Lab:
 
 
 async def until(pilot: Pilot[str], *texts: str) -> None:
-    """Wait until texts stand on the screen, and nothing on it changes any more."""
-    limit, before = time.monotonic() + SECONDS_TO_HAPPEN, ""
-    while not (before == text_of(pilot) and all(text in before for text in texts)):
-        before = text_of(pilot)
+    """Wait until texts stand on the screen, nothing on it changes any more, and no thread is at work for it."""
+    limit, before, at_rest = time.monotonic() + SECONDS_TO_HAPPEN, "", False
+    while not (at_rest and before == text_of(pilot) and all(text in before for text in texts) and not at_work(pilot)):
+        before, at_rest = text_of(pilot), not at_work(pilot)
         assert time.monotonic() < limit, f"does not show {texts}:\n{before}"
         await asyncio.sleep(0.25)
         await pilot.pause()
+
+
+def at_work(pilot: Pilot[str]) -> bool:
+    """Whether a thread works something out that is still to be shown."""
+    return any(worker._thread_worker and not worker.is_finished for worker in pilot.app.workers)
 
 
 async def build(pilot: Pilot[str]) -> None:

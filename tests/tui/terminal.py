@@ -13,6 +13,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tuilab.runs.lock import look
@@ -20,8 +21,8 @@ from tuilab.runs.lock import look
 ESCAPES = re.compile(r"\x1b(\[[0-9;?<>=:]*[A-Za-z]|\][^\x07\x1b]*(\x07|\x1b\\)|[=>PX^_][^\x1b]*(\x1b\\)?|[()][A-Z0-9])")
 
 LAB = (sys.executable, "-m", "tuilab")
-FOREIGN = ("NO_COLOR", "SSH_CONNECTION", "COLUMNS", "LINES")
-"""Variables that would speak of another terminal."""
+FOREIGN = ("NO_COLOR", "SSH_CONNECTION", "COLUMNS", "LINES", "TUILAB_STATE")
+"""Variables that would speak of another terminal, or of another lab."""
 
 
 class Terminal:
@@ -77,12 +78,12 @@ class Terminal:
         start = len(self.written)
         self.resize(columns, rows)
         for _ in range(20):
-            if not self.read(0.4):
+            if not self.read(0.4) and len(self.written) > start:
                 break
         return ESCAPES.sub(" ", self.written[start:].decode(errors="replace"))
 
     def wait_for(
-        self, reached: Callable[[str], object], columns: int = 120, rows: int = 40, seconds: float = 60
+        self, reached: Callable[[str], object], columns: int = 120, rows: int = 40, seconds: float = 120
     ) -> str:
         """Wait until the picture shows what `reached` looks for, and return it."""
         until, change = time.monotonic() + seconds, 0
@@ -100,7 +101,7 @@ class Terminal:
             self.code = os.waitstatus_to_exitcode(status) if pid else None
         return self.code is None
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self, seconds: float = 60) -> int:
         """Wait until the lab has ended, and return its exit code."""
         until = time.monotonic() + seconds
         while self.alive():
@@ -119,7 +120,8 @@ class Terminal:
         for run in (self.folder / "runs").glob("*/lock"):
             life, owner = look(run.parent)
             if life == "alive" and owner is not None:
-                os.kill(owner.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has come to its end meanwhile
+                    os.kill(owner.pid, signal.SIGKILL)
 
 
 def set_size(terminal: int, columns: int, rows: int) -> None:

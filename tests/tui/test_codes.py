@@ -11,7 +11,7 @@ import pytest
 from rich.color import Color, ColorSystem
 from rich.style import Style
 
-from tests.tui.window import ENTER, ESCAPE, QUIT, STYLE, TAB, Picture, Window, layer
+from tests.tui.window import ESCAPE, QUIT, STYLE, TAB, Picture, Window, layer
 from tuilab.tui.codes import shortened
 
 TEXTS = ("a", "  ", "─x ")
@@ -97,9 +97,13 @@ def test_the_lab_looks_the_same(tmp_path: Path) -> None:
         window.until_shown("dense", "he_normal")
         window.press("t")
         window.until_shown("validation", "update/weight")
-        window.press(TAB, "s", "?", ESCAPE, "3")
-        window.until_shown("digits-mlp")
-        window.press(QUIT, ENTER)
+        window.press(TAB, "s", "?")
+        window.until_shown("One quantity over")
+        window.press(ESCAPE)
+        window.until_shown("finished · test loss")
+        window.press("3")
+        window.until_shown("1 run", "digits-mlp")
+        window.press(QUIT)  # nothing is going, nothing is unsaved
         window.until_ended()
     usual, short = Picture(80, 24), Picture(80, 24)
     saved, pictures = 0, (tmp_path / "pictures").read_text().split("\0")

@@ -18,6 +18,7 @@ BEGIN, END = b"\x1b[?2026h", b"\x1b[?2026l"
 """Around every frame, for terminals that say they understand it."""
 ASKED, UNDERSTOOD = b"\x1b[?2026$p", b"\x1b[?2026;1$y"
 SECONDS_MEASURED = 6.0
+ROUNDS = 3
 LARGEST, USUAL = 5 * 1024, 4 * 1024
 
 
@@ -30,18 +31,17 @@ class FrameTerminal(Terminal):
             os.write(self.terminal, UNDERSTOOD)
         return new
 
-    def until(self, happened: Callable[[], object], seconds: float = 60.0) -> None:
+    def until(self, happened: Callable[[], object], seconds: float = 120.0) -> None:
         """Read until something has happened."""
         limit = time.monotonic() + seconds
         while not happened():
             assert time.monotonic() < limit, self.written[-3000:]
             self.read()
 
-    def frames(self, seconds: float) -> list[bytes]:
-        """Return what is written frame by frame in so many seconds."""
+    def frames(self, seconds: float, least: int = 0) -> list[bytes]:
+        """Return what is written frame by frame in so many seconds, and until there are that many frames."""
         start, limit = len(self.written), time.monotonic() + seconds
-        while time.monotonic() < limit:
-            self.read()
+        self.until(lambda: time.monotonic() >= limit and len(all_frames(self.written[start:])) >= least)
         return all_frames(self.written[start:])
 
 
@@ -77,8 +77,9 @@ def started(terminal: FrameTerminal) -> RunDirectory:
 )
 def test_frames_are_few_and_small_while_a_run_is_watched(terminal: FrameTerminal, most: int) -> None:
     started(terminal)
-    frames = terminal.frames(SECONDS_MEASURED)
-    assert 3 <= len(frames) <= most * SECONDS_MEASURED + 1
+    began = time.monotonic()
+    frames = terminal.frames(SECONDS_MEASURED, least=3)
+    assert len(frames) <= most * (time.monotonic() - began) + 1
     assert max(map(len, all_frames(terminal.written))) <= LARGEST, "the first whole pictures, too"
     assert sum(map(len, frames)) / len(frames) <= USUAL
 
@@ -86,12 +87,16 @@ def test_frames_are_few_and_small_while_a_run_is_watched(terminal: FrameTerminal
 def test_a_terminal_that_stops_reading_does_not_slow_the_training(terminal: FrameTerminal) -> None:
     run = started(terminal)
 
-    def steps_a_second(wait: Callable[[float], object]) -> float:
-        before, began = overview(run).status.step, time.monotonic()
-        wait(4.0)
-        return (overview(run).status.step - before) / (time.monotonic() - began)
+    def steps_a_second(wait: Callable[[float], object], seconds: float) -> float:
+        before = overview(run).status
+        wait(seconds)
+        while (after := overview(run).status).heartbeat == before.heartbeat:  # how far it is, it tells now and then
+            wait(0.1)
+        return (after.step - before.step) / (after.heartbeat - before.heartbeat)
 
-    read = steps_a_second(terminal.frames)
-    stalled = steps_a_second(time.sleep)
-    assert stalled > 0.5 * read
-    assert terminal.frames(1.0)  # and it goes on where somebody reads again
+    read, stalled = [], []
+    for _ in range(ROUNDS):  # by turns: the machine may be slower for a while
+        read.append(steps_a_second(terminal.frames, 2.0))
+        stalled.append(steps_a_second(time.sleep, 4.0))
+    assert max(stalled) > 0.5 * max(read)
+    assert terminal.frames(1.0, least=1)  # and it goes on where somebody reads again

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 
 from textual.app import App, ComposeResult
 from textual.containers import Vertical
@@ -14,6 +16,15 @@ from tuilab.tui import themes
 from tuilab.tui.painting import PaintedOnce
 from tuilab.tui.widgets.canvas import Canvas, Drawing
 from tuilab.tui.widgets.panel import Panel
+
+SECONDS_TO_HAPPEN, SECONDS_OF_REST = 60.0, 0.3
+
+
+async def until(happened: Callable[[], object]) -> None:
+    limit = time.monotonic() + SECONDS_TO_HAPPEN
+    while not happened():
+        assert time.monotonic() < limit, "did not happen"
+        await asyncio.sleep(0.01)
 
 
 class Part(Static, can_focus=True):
@@ -50,12 +61,15 @@ def test_a_focus_that_moves_paints_one_picture() -> None:
 
     async def use() -> None:
         async with app.run_test() as pilot:
-            app.screen.query_one("#first").focus()
-            await pilot.pause(0.2)
+            first, second = app.screen.query(Part)
+            first.focus()
+            await until(lambda: first.has_focus)
+            await pilot.pause()
+            await asyncio.sleep(SECONDS_OF_REST)
             app.pictures = 0
             app.post_message(Key("tab", None))  # the pilot itself would have pictures painted
-            await asyncio.sleep(0.3)
-            assert app.screen.focused is app.screen.query_one("#second")
+            await until(lambda: second.has_focus and app.pictures)
+            await asyncio.sleep(SECONDS_OF_REST)  # in which no second picture comes
 
     asyncio.run(use())
     assert app.pictures == 1
@@ -109,6 +123,7 @@ def test_a_focus_that_moves_paints_borders_alone() -> None:
         async with app.run_test() as pilot:
             first, second = app.query(Drawn)
             first.focus()
+            await until(lambda: first.has_focus)
             await pilot.pause()
             app.cells = first.painted = second.painted = 0
             await pilot.press("tab")

@@ -47,11 +47,11 @@ def test_filter(folder: Path) -> None:
 
 
 def test_cells(folder: Path) -> None:
-    add_tags(make_run(folder, "tagged", results=RESULTS), ["good"])
+    add_tags(make_run(folder, "tagged", results=RESULTS, age=65), ["good"])
     listing = RunList(folder).look(View(columns=("data.batch_size",))).listing
     cells = dict(zip((column.key for column in listing.columns), listing.lines[0].cells, strict=True))
     texts = {key: cell.text for key, cell in cells.items()}
-    expected = {"run": "tagged", "state": "finished", "epoch": "2/4", "val_loss": "0.2500", "tag": "good", "age": "0s"}
+    expected = {"run": "tagged", "state": "finished", "epoch": "2/4", "val_loss": "0.2500", "tag": "good", "age": "1m"}
     assert expected.items() <= texts.items()
     assert texts["data.batch_size"] == "8"
     assert listing.lines[1].cells[1] == ("failed", "bad")  # nobody trains it

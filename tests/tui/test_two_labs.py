@@ -96,6 +96,7 @@ def test_what_both_ask_for_at_once_is_done(labs: tuple[Window, Window], run: Run
     step = overview(run).status.step
     both_press(".")
     shown(labs, f"does step {step + 1:,} and pauses")
+    one.until(lambda: messages(run, "and pauses") >= 2)
     read(labs, 1.0)
     assert messages(run, "and pauses") == 2
     assert step + 1 <= overview(run).status.step <= step + 2, "the same step, or one for each"
@@ -115,6 +116,7 @@ def test_both_go_on_with_a_run_and_one_worker_does(labs: tuple[Window, Window], 
     stopped_at = overview(run).status.step
     for lab in labs:
         lab.press(" ")
+    one.until(lambda: messages(run, f"goes on after step {stopped_at:,}"))
     shown(labs, "running")
     read(labs, 2.0)
     assert messages(run, f"goes on after step {stopped_at:,}") == 1

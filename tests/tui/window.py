@@ -20,7 +20,7 @@ from tests.tui.terminal import LAB, Terminal
 
 DOWN, UP, TAB, BACK_TAB, ENTER, ESCAPE, QUIT = "\x1b[B", "\x1b[A", "\t", "\x1b[Z", "\r", "\x1b", "\x11"
 """What keys send."""
-SECONDS_BETWEEN_KEYS, SECONDS_AFTER_ESCAPE = 0.06, 0.3
+SECONDS_BETWEEN_KEYS, SECONDS_AFTER_ESCAPE = 0.06, 1.0
 """Together with another key, escape would be that key with alt."""
 
 TOKEN = re.compile(
@@ -205,7 +205,7 @@ class Window(Terminal):
             while (left := until - time.monotonic()) > 0:
                 self.read(left)
 
-    def until(self, happened: Callable[[], object], seconds: float = 30.0) -> None:
+    def until(self, happened: Callable[[], object], seconds: float = 120.0) -> None:
         """Read until something has happened."""
         limit = time.monotonic() + seconds
         while self.picture.within_frame or not happened():
@@ -213,7 +213,7 @@ class Window(Terminal):
             assert self.alive(), self.written[-3000:].decode(errors="replace")
             self.read()
 
-    def until_shown(self, *texts: str, seconds: float = 30.0) -> None:
+    def until_shown(self, *texts: str, seconds: float = 120.0) -> None:
         """Read until all these texts stand on the screen."""
         self.until(lambda: all(text in self.picture.text for text in texts), seconds)
 
@@ -230,7 +230,7 @@ class Window(Terminal):
         with open(os.devnull) as nothing:
             os.dup2(nothing.fileno(), self.terminal)
 
-    def until_ended(self, seconds: float = 20.0) -> None:
+    def until_ended(self, seconds: float = 60.0) -> None:
         """Wait until the lab has ended; its terminal may be gone."""
         limit = time.monotonic() + seconds
         while self.alive():

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.asyncio
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUILAB_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("TUILAB_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("TUILAB_DATA", str(tmp_path / "data"))
 
 
@@ -212,7 +213,7 @@ class Handler(BaseHTTPRequestHandler):
         half = (len(content) - start) // 2
         self.wfile.write(content[start : start + half])
         self.wfile.flush()
-        self.server.go.wait(20)
+        self.server.go.wait(120)
         with suppress(OSError):  # nobody may want the rest
             self.wfile.write(content[start + half :])
 
@@ -258,10 +259,11 @@ async def test_a_download_is_cancelled_and_gone_on_with(tmp_path: Path, server: 
         await pilot.press("d")
         part = tmp_path / "data" / "fashion-mnist" / f"{FashionMnist.files[0].name}.part"
         await until(pilot, lambda: part.exists() and part.stat().st_size)
+        download = screen_of(lab).downloads["fashion_mnist"]
         await pilot.press("escape")
         await until(pilot, on_screen(pilot, "is cancelled", "It is not on this machine"))
         server.go.set()
-        await pilot.pause(0.3)
+        await until(pilot, lambda: download.over)
         assert part.exists()
         await pilot.press("d")
         await until(pilot, on_screen(pilot, "fashion_mnist is here"))

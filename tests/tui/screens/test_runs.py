@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import time
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.runs.made import make_run, worked_on
-from tests.tui.screens.trained import on_screen, opened, text_of, train, training, until
+from tests.tui.screens.trained import SECONDS_TO_HAPPEN, on_screen, opened, text_of, train, training, until
 from tuilab.runs.commands import Command, send
 from tuilab.runs.directory import RunDirectory
 from tuilab.runs.notes import add_tags, read_notes
@@ -44,6 +46,7 @@ def three_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUILAB_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("TUILAB_STATE", str(tmp_path / "state"))
     for screen in (runs_screen, runs_compare):  # no test waits long
         monkeypatch.setattr(screen, "SECONDS_BETWEEN_LOOKS", 0.1)
 
@@ -72,6 +75,8 @@ async def at(lab: Lab, pilot: Pilot[str], name: str) -> None:
 
 
 async def write(pilot: Pilot[str], text: str) -> None:
+    """Write into a field, once it has the focus."""
+    await until(pilot, lambda: isinstance(pilot.app.focused, Input))
     await pilot.press(*("space" if character == " " else character for character in text))
 
 
@@ -167,7 +172,7 @@ async def test_tags_are_written_and_taken_away(runs: Path) -> None:
     async with opened(runs, "runs") as (lab, pilot):
         await at(lab, pilot, "second")
         await pilot.press("number_sign")
-        await until(pilot, lambda: isinstance(lab.screen, AskScreen))
+        await until(pilot, lambda: isinstance(lab.screen, AskScreen) and isinstance(lab.focused, Input))
         assert lab.screen.query_one(Input).value == "old"
         await pilot.press(*["backspace"] * 3)
         await write(pilot, "good fast")
@@ -308,6 +313,7 @@ async def test_stop_and_resume(runs: Path) -> None:
 
             await at(lab, pilot, "live")
             await until(pilot, lambda: overview(run).status.step)
+            await becomes("running")
             await pilot.press("x")
             await becomes("stopped")
             step = overview(run).status.step
@@ -384,7 +390,9 @@ async def test_any_size_can_be_drawn(runs: Path, size: tuple[int, int]) -> None:
         text_of(pilot)
         await pilot.resize_terminal(20, 5)
         text_of(pilot)
-        await pilot.press("escape", "o", "escape", "slash", "escape", "D", "escape")
+        await pilot.press("escape", "o")
+        await until(pilot, lambda: isinstance(lab.screen, PickScreen))
+        await pilot.press("escape", "slash", "escape", "D", "escape")
         await pilot.resize_terminal(80, 24)
         await until(pilot, on_screen(pilot, "third", "second", "first"))
 
@@ -394,7 +402,9 @@ async def test_a_look_that_finds_nothing_new_draws_nothing(runs: Path) -> None:
         await at(lab, pilot, "third")
         screen = screen_of(lab)
         await until(pilot, lambda: screen.query_one(LineChart).chart.lines)
-        await pilot.pause(0.3)
+        before = screen.found
+        await until(pilot, lambda: screen.found is not before)
+        await pilot.pause()
         drawn: list[str] = []
         for widget in screen.query("*"):
             widget.refresh = lambda *regions, name=str(widget), **how: drawn.append(name)  # type: ignore[method-assign]
@@ -412,9 +422,12 @@ async def test_a_thousand_runs_leave_the_keys_quick(tmp_path: Path) -> None:
         await until(pilot, lambda: len(names_of(lab)) == 1000)
         table = lab.screen.query_one(Table)
         taken = []
-        for _ in range(50):
-            row, started = table.row, time.perf_counter()
-            await pilot.press("down")
+        for row in range(table.row, table.row + 50):
+            started = time.perf_counter()
+            lab.post_message(Key("down", None))  # the pilot itself would wait until the machine rests
+            while table.row == row:
+                assert time.perf_counter() < started + SECONDS_TO_HAPPEN
+                await asyncio.sleep(0.001)
             taken.append(time.perf_counter() - started)
             assert table.row == row + 1
         assert sorted(taken)[len(taken) // 2] < 0.2

@@ -20,6 +20,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui.screens.trained import make, on_screen, opened, text_of, train, training, until
+from tuilab.runs import reader
 from tuilab.runs.database import FILE
 from tuilab.runs.directory import RunDirectory
 from tuilab.runs.lock import look
@@ -38,11 +39,14 @@ from tuilab.tui.screens.train_panels import EventLines, LayerTable
 pytestmark = pytest.mark.asyncio
 
 LONG = "training.epochs=100000"
+LEARNED = 1000
+"""Steps after which no epoch is the best so far, so that no line of one pushes an event out of sight."""
 
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUILAB_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("TUILAB_STATE", str(tmp_path / "state"))
 
 
 @pytest.fixture(scope="session")
@@ -145,12 +149,12 @@ async def test_without_a_run_it_says_what_to_do(tmp_path: Path) -> None:
 async def test_a_finished_run_is_all_there(runs: Path) -> None:
     async with watching(runs, "digits") as (lab, pilot):
         await until(pilot, on_screen(pilot, "digits  finished", "finished · test loss", "epoch 3/3", "✓ ok"))
+        await until(pilot, lambda: text_of(pilot).count("✓ ok") == 3)
         text = text_of(pilot)
         for words in ("loss", "accuracy", "train", "validation", "gradient norm by layer", "layer × time", "events"):
             assert words in text
         for layer in ("dense_1", "dense_2", "dense_3"):
             assert text.count(layer) == 2  # in the table and in the heat map
-        assert text.count("✓ ok") == 3
         assert "epoch 3" in text
         assert "checkpoint after step 123" in text
         with following(RunDirectory(runs / "digits")) as reader:
@@ -182,6 +186,8 @@ async def test_space_pauses_point_steps_and_space_goes_on(tmp_path: Path) -> Non
 
 async def test_brackets_halve_and_double_the_learning_rate(tmp_path: Path) -> None:
     async with watching_live(tmp_path) as (lab, pilot):
+        await pilot.press("space")  # else what it learns meanwhile pushes the event out of sight
+        await until(pilot, lambda: state_of(lab) == "paused")
         await pilot.press("left_square_bracket", "left_square_bracket")
         await until(pilot, lambda: rate_of(lab) == pytest.approx(0.0005))
         await pilot.press("right_square_bracket")
@@ -217,13 +223,14 @@ async def test_a_command_that_is_refused_is_told_in_a_toast(tmp_path: Path) -> N
 async def test_c_writes_a_checkpoint_and_x_stops_with_one_more(tmp_path: Path) -> None:
     async with watching_live(tmp_path) as (lab, pilot):
         run = shown(lab).run
+        await until(pilot, lambda: step_of(lab) > LEARNED)
         await pilot.press("c")
         await until(pilot, lambda: run.checkpoints())
         await until(pilot, on_screen(pilot, "checkpoint after step"))
         await pilot.press("x")
         await until(pilot, on_screen(pilot, "stopped: it was asked to stop · space goes on"))
         assert state_of(lab) == "stopped"
-        assert look(run.path)[0] == "dead"
+        await until(pilot, lambda: look(run.path)[0] == "dead")
 
 
 async def test_stop_after_the_epoch_finishes_it(tmp_path: Path) -> None:
@@ -237,6 +244,7 @@ async def test_stop_after_the_epoch_finishes_it(tmp_path: Path) -> None:
 
 async def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     async with watching_live(tmp_path) as (lab, pilot):
+        await until(pilot, lambda: step_of(lab) > LEARNED)
         await pilot.press("x")
         await until(pilot, lambda: state_of(lab) == "stopped")
         stopped_at = step_of(lab)
@@ -283,6 +291,7 @@ async def test_k_kills_after_a_question(tmp_path: Path) -> None:
 
 async def test_a_worker_that_was_killed_is_told_and_its_run_goes_on(tmp_path: Path) -> None:
     async with watching_live(tmp_path) as (lab, pilot):
+        await until(pilot, lambda: step_of(lab) > LEARNED)
         await pilot.press("c")
         await until(pilot, on_screen(pilot, "checkpoint after step"))
         owner = look(shown(lab).run.path)[1]
@@ -296,8 +305,8 @@ async def test_a_worker_that_was_killed_is_told_and_its_run_goes_on(tmp_path: Pa
 
 async def test_a_run_that_is_deleted_under_the_screen_is_told_in_place(tmp_path: Path) -> None:
     async with watching_live(tmp_path) as (lab, pilot):
-        curves = shown(lab).curves
-        shutil.rmtree(shown(lab).run.path)
+        curves, path = shown(lab).curves, shown(lab).run.path
+        shutil.rmtree(path.rename(tmp_path / ".gone"))  # at once, whatever its worker and the lab do there
         await until(pilot, on_screen(pilot, "run live is gone: its folder was deleted, moved or renamed", "unreadable"))
         assert shown(lab).curves.keys() == curves.keys()
         await pilot.press("space", "c", "l", "z", "tab", "enter", "up")
@@ -440,7 +449,8 @@ SIZES = [(80, 24), (120, 40), (200, 60), (60, 50), (120, 20), (40, 12), (20, 5)]
 
 async def test_every_size_shows_something_and_a_resize_back_is_the_same(runs: Path) -> None:
     async with watching(runs, "digits") as (_, pilot):
-        await until(pilot, on_screen(pilot, "finished · test loss", "✓ ok"))
+        await until(pilot, on_screen(pilot, "finished · test loss"))
+        await until(pilot, lambda: text_of(pilot).count("✓ ok") == 3)
         before = text_of(pilot)
         for columns, rows in SIZES:
             await pilot.resize_terminal(columns, rows)
@@ -462,7 +472,7 @@ async def test_another_run_takes_the_place_of_the_first(runs: Path) -> None:
         lab.watch_run(RunDirectory(runs / "again"))
         await until(pilot, on_screen(pilot, "again  finished"))
         assert first is not None
-        first.join(5)
+        first.join(60)
         assert not first.is_alive()
 
 
@@ -510,10 +520,14 @@ async def test_settings_of_the_worker_are_those_that_were_asked_for(tmp_path: Pa
     async with watching_live(tmp_path) as (lab, pilot):
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: rate_of(lab) == pytest.approx(0.001))
-        assert read_settings(shown(lab).run)["training.optimizer.learning_rate"] == 0.001
+        run = shown(lab).run  # its file is written a moment later
+        await until(pilot, lambda: read_settings(run).get("training.optimizer.learning_rate") == 0.001)
 
 
-async def test_a_new_run_whose_worker_is_being_started_offers_no_keys_that_would_be_refused(tmp_path: Path) -> None:
+async def test_a_new_run_whose_worker_is_being_started_offers_no_keys_that_would_be_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "SECONDS_TO_START", 600.0)
     make(tmp_path, "young", model="digits-mlp")
     async with watching(tmp_path, "young") as (lab, pilot):
         await until(pilot, on_screen(pilot, "starting", "its worker is being started"))

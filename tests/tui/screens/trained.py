@@ -17,7 +17,7 @@ from tuilab.runs.directory import RunDirectory, create_run
 from tuilab.runs.launch import Launched, launch
 from tuilab.tui.app import Lab
 
-SECONDS_TO_HAPPEN = 30.0
+SECONDS_TO_HAPPEN = 120.0
 
 
 def make(folder: Path, name: str, *overrides: str, model: str = "iris-8-8-3") -> RunDirectory:
@@ -30,7 +30,7 @@ def make(folder: Path, name: str, *overrides: str, model: str = "iris-8-8-3") ->
 def train(folder: Path, name: str, *overrides: str, model: str = "iris-8-8-3") -> RunDirectory:
     """Train a ready-made experiment to its end."""
     launched = launch(make(folder, name, *overrides, model=model))
-    assert launched.process.wait(60) == 0, launched.complaints()
+    assert launched.process.wait(300) == 0, launched.complaints()
     return launched.run
 
 

@@ -23,7 +23,7 @@ from tuilab.tui.run_list import without_path
 from tuilab.tui.screens.frame import LabScreen
 from tuilab.tui.screens.runs_dialogs import AskScreen, ConfirmScreen
 
-SECONDS_TO_FAIL = 5.0
+SECONDS_TO_FAIL = 30.0
 """A worker that is to go on with a run, and cannot, has said so by then."""
 
 
