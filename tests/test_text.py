@@ -46,11 +46,11 @@ def test_long_text_is_cut_to_the_limit() -> None:
 
 def test_a_huge_text_takes_no_time() -> None:
     text = "x\n" * 5_000_000
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(clean_text(text)) == 200
     assert len(as_written(text)) == 62
     assert did_you_mean(text, ["x"]) == ""
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @given(st.text(st.characters()), st.integers(1, 50))
@@ -112,6 +112,6 @@ def test_known_words_may_come_from_a_file_too() -> None:
 
 
 def test_a_word_among_many_thousands_is_found_quickly() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert did_you_mean("column_77777", (f"column_{number}" for number in range(10_000))) != ""
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

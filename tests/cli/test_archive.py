@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Tuilab
-from tests.cli.test_resume import MODEL, facts, start, weights
+from tests.cli.test_resume import MODEL, facts, quicken, start, weights
 
 
 def test_a_copy_taken_while_it_trains_goes_on_like_the_run(tuilab: Tuilab) -> None:
@@ -23,6 +23,7 @@ def test_a_copy_taken_while_it_trains_goes_on_like_the_run(tuilab: Tuilab) -> No
     file = tuilab.folder / "a.zip"
     packed = tuilab("runs", "pack", run, file, "--json").json
     assert packed == {"run": run, "file": str(file), "size": file.stat().st_size}
+    quicken(tuilab)
     whole = tuilab.wait_for(run, lambda seen: not seen.alive)
     assert whole.state == "finished"
 
@@ -72,10 +73,11 @@ from tuilab.cli import archive, main
 archive.SECONDS_WITHOUT_BAR = 0
 main.main()
 """
+BAR_AFTER_A_MINUTE = BAR_AT_ONCE.replace("= 0", "= 60")
 
 
 @pytest.mark.parametrize(("program", "term", "expected"), [
-    (("-m", "tuilab"), "xterm-256color", False),
+    (("-c", BAR_AFTER_A_MINUTE), "xterm-256color", False),
     (("-c", BAR_AT_ONCE), "xterm-256color", True),
     (("-c", BAR_AT_ONCE), "dumb", False),
 ])  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -44,11 +45,40 @@ def weights(tuilab: Tuilab, run: str) -> bytes:
     return (folders[-1] / "weights.safetensors").read_bytes()
 
 
-def start(tuilab: Tuilab, model: Path, *more: str) -> str:
-    """Start a training in the background, and return the run's name once it has done its first steps."""
-    run: str = tuilab("train", model, "--detach", "--json", *more).json["run"]
+SLOWLY = """
+import sys
+from tuilab.runs import launch
+launch.PROGRAM = sys.argv.pop(1) + launch.PROGRAM
+from tuilab.cli.main import main
+main()
+"""
+SLOW_STEPS = """
+import os, time
+from tuilab.engine.trainer import Trainer
+train_batch = Trainer.train_batch
+def slow(trainer, *arguments, **options):
+    if os.path.exists("slow"):
+        time.sleep(0.05)
+    return train_batch(trainer, *arguments, **options)
+Trainer.train_batch = slow
+"""
+"""A run takes minutes as long as there is a file `slow`, so that it cannot be over before the next command comes."""
+
+
+def start(tuilab: Tuilab, model: Path) -> str:
+    """Start a slow training in the background, and return the run's name once it has done its first steps."""
+    tuilab.write("slow", "")
+    process = tuilab.start(SLOW_STEPS, "train", model, "--detach", "--json", program=("-c", SLOWLY))
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    run: str = json.loads(stdout)["run"]
     tuilab.wait_for(run, lambda seen: seen.status.step > 0)
     return run
+
+
+def quicken(tuilab: Tuilab) -> None:
+    """Let the training go on as fast as it can."""
+    (tuilab.folder / "slow").unlink()
 
 
 def kill(tuilab: Tuilab, run: str) -> None:
@@ -65,13 +95,10 @@ def facts(tuilab: Tuilab, run: str) -> list[object]:
 def test_an_interrupted_run_ends_as_if_nothing_had_happened(tuilab: Tuilab) -> None:
     model = tuilab.write("own.toml", MODEL)
     undisturbed = tuilab("train", model, "--json").json
-    for _ in range(5):
-        run = start(tuilab, model)
-        tuilab("stop", run)
-        stopped = tuilab.wait_for(run, lambda seen: not seen.alive)
-        assert (stopped.state, stopped.reason) == ("stopped", "it was asked to stop")
-        if stopped.status.step % 720:
-            break
+    run = start(tuilab, model)
+    tuilab("stop", run)
+    stopped = tuilab.wait_for(run, lambda seen: not seen.alive)
+    assert (stopped.state, stopped.reason) == ("stopped", "it was asked to stop")
     assert stopped.status.step % 720, "in the middle of an epoch"
     done = tuilab("resume", run, "--json")
     assert f"after step {stopped.status.step:,}" in done.stderr

@@ -32,6 +32,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[tuple[str, str | None]] = []
+        self.over = threading.Event()
         self.files = {FILE.name: CONTENT}
 
     def mirror(self, fault: str = "whole") -> str:
@@ -84,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         if fault == "stalled":
             self.wfile.flush()
-            threading.Event().wait(0.6)
+            self.server.over.wait(60)
 
 
 @pytest.fixture
@@ -93,6 +94,7 @@ def server() -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
+    server.over.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -180,7 +182,7 @@ def test_a_redirect_is_followed(server: Server, get: Fetch) -> None:
 
 
 def test_a_server_that_falls_silent_is_left(get: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    monkeypatch.setattr(download, "TIMEOUT", 1.0)
     get("stalled", "whole")
 
 

@@ -168,17 +168,19 @@ def test_statistics_come_every_few_steps() -> None:
     assert [event.step for event in events if isinstance(event, LayersSeen)] == [1, 4, 7]
 
 
+def looks() -> list[LayersSeen]:
+    return [event for event in train(mlp(statistics_every=1), make_data())[1] if isinstance(event, LayersSeen)]
+
+
 def test_norms_of_layers_larger_than_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuilab.engine.statistics.CHUNK", 5)
-    pieces = train(mlp(statistics_every=1), make_data())[1]
+    pieces = looks()
     monkeypatch.undo()
-    whole = train(mlp(statistics_every=1), make_data())[1]
-    for ours, theirs in zip(pieces, whole, strict=True):
-        if isinstance(ours, LayersSeen) and isinstance(theirs, LayersSeen):
-            for state, expected in zip(ours.layers, theirs.layers, strict=True):
-                assert state.gradient_norm == pytest.approx(expected.gradient_norm, rel=1e-12)
-                assert state.weight_norm == pytest.approx(expected.weight_norm, rel=1e-12)
-                assert state.update_ratio == pytest.approx(expected.update_ratio, rel=1e-12)
+    for ours, theirs in zip(pieces, looks(), strict=True):
+        for state, expected in zip(ours.layers, theirs.layers, strict=True):
+            assert state.gradient_norm == pytest.approx(expected.gradient_norm, rel=1e-12)
+            assert state.weight_norm == pytest.approx(expected.weight_norm, rel=1e-12)
+            assert state.update_ratio == pytest.approx(expected.update_ratio, rel=1e-12)
 
 
 def test_norms_beyond_the_squares_of_single_precision() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -97,8 +98,9 @@ def test_a_set_without_validation_monitors_its_training() -> None:
         make_trainer(mlp(optimizer={"type": "adam", "learning_rate": {"type": "reduce_on_plateau"}}), data)
 
 
-def test_a_schedule_counts_steps_through_the_epochs() -> None:
+def test_a_schedule_counts_steps_through_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Halved every two epochs of four steps; an epoch tells the rate of its last update."""
+    monkeypatch.setattr("tuilab.engine.trainer.SECONDS_BETWEEN_EVENTS", math.inf)
     rate = {"type": "exponential_decay", "initial_learning_rate": 0.1, "decay_steps": 8, "decay_rate": 0.5}
     trainer, events = train(mlp(epochs=4, optimizer={"type": "sgd", "learning_rate": rate}), make_data())
     expected = [0.1 * 0.5 ** (step / 8) for step in (3, 7, 11, 15)]

@@ -1,11 +1,13 @@
-"""Experiments for tests: one small file, and any experiment that the registries can make."""
+"""Experiments for tests: one small file, and any experiment that the registries can make; and how fast a test runs."""
 
 from __future__ import annotations
 
 import functools
 import operator
+import time
 import types
 import typing
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
@@ -21,6 +23,9 @@ from tuilab.blocks.layers import Layer
 from tuilab.blocks.layers.containers import Container, Residual
 from tuilab.blocks.schedules import Step
 from tuilab.experiment.document import DataSettings, Experiment, Training
+
+USUAL_SECONDS = 0.005
+"""That counting takes on a machine whose times are promised."""
 
 IRIS = """
 name = "small"
@@ -148,3 +153,32 @@ def numbers(kind: type, field: FieldInfo) -> st.SearchStrategy[Any]:
     if kind is int:
         return st.integers(-(2**63) if low is None else low + above, 2**63 - 1 if high is None else high - below)
     return st.floats(low, high, exclude_min=above, exclude_max=below, allow_nan=False, allow_infinity=False)
+
+
+def slowness() -> float:
+    """Return how many times longer than usual this machine takes at the moment, at least 1: limits of time grow with
+    it."""
+    return _slowness([_seconds_to_count() for _ in range(5)])
+
+
+def least_seconds(actions: Iterable[Callable[[], object]]) -> float:
+    """Return the seconds of the quickest of these actions, on a machine as fast as usual: what this one is at the
+    moment is measured between them, for it changes from one tenth of a second to the next."""
+    counted, taken = [], []
+    for action in actions:
+        counted.append(_seconds_to_count())
+        began = time.process_time()
+        action()
+        taken.append(time.process_time() - began)
+    return min(taken) / _slowness(counted)
+
+
+def _slowness(counted: Sequence[float]) -> float:
+    return max(min(counted) / USUAL_SECONDS, 1.0)
+
+
+def _seconds_to_count() -> float:
+    """Of the processor's time, which other processes take none of."""
+    began = time.process_time()
+    sum(number % 7 for number in range(100_000))
+    return time.process_time() - began

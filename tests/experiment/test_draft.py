@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.experiment.experiments import experiments
+from tests.experiment.experiments import experiments, least_seconds, slowness
 from tuilab.blocks.datasets import DataInfo
 from tuilab.blocks.layers import Layer
 from tuilab.errors import DataError, ExperimentError, StorageError, UsageError
@@ -664,7 +665,7 @@ def test_thousands_of_layers_inside_one_are_refused_at_once() -> None:
     began = time.process_time()
     draft = Draft.from_text("[[layers]]\ntype = 'repeat'\nlayers = [" + "'denes'," * 30_000 + "]\n")
     assert draft.rows[0].problem == "layers: holds 30,000 layers, at most 256 can be in a network"
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 5 * slowness()
 
 
 def test_a_file_that_is_deeper_says_so() -> None:
@@ -764,14 +765,13 @@ def test_a_new_layer_of_any_type_has_all_that_it_must_have(type: str) -> None:
 def test_an_edit_of_thirty_layers_takes_less_than_ten_milliseconds() -> None:
     draft = Draft.open("vanishing-sigmoid")
     draft.repeat(0, 0, 22)
-    times = []
-    for units in range(20, 40):
-        began = time.process_time()
+
+    def edit(units: int) -> None:
         draft.set("layers[3].units", units)
         assert draft.rows[3].output_shape == (units,)
-        times.append(time.process_time() - began)
+
+    assert least_seconds(partial(edit, units) for units in range(20, 40)) < 0.010
     assert len(draft.rows) == 30
-    assert min(times) < 0.010
 
 
 def test_an_edit_inside_others_takes_less_than_ten_milliseconds() -> None:
@@ -781,14 +781,13 @@ def test_an_edit_inside_others_takes_less_than_ten_milliseconds() -> None:
         draft.group(row, row + 5, "repeat")
         draft.group(row + 2, row + 4, "residual")
     draft.add(draft.rows[4].location, "dropout")
-    times = []
-    for rate in range(20):
-        began = time.process_time()
-        draft.set((*draft.rows[4].location, "rate"), rate / 20)
+
+    def edit(rate: float) -> None:
+        draft.set((*draft.rows[4].location, "rate"), rate)
         assert draft.rows[4].settings.startswith("dropout")
-        times.append(time.process_time() - began)
+
+    assert least_seconds(partial(edit, rate / 20) for rate in range(20)) < 0.010
     assert len(draft.rows) == 28
-    assert min(times) < 0.010
 
 
 # Files

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiment.experiments import IRIS
+from tests.experiment.experiments import IRIS, slowness
 from tuilab.errors import ExperimentError
 from tuilab.experiment.guard import MOST_BYTES, absurdity, read_guarded
 from tuilab.experiment.load import load_experiment
@@ -19,9 +19,10 @@ from tuilab.text import clean_text
 
 @contextmanager
 def quickly() -> Iterator[None]:
-    started = time.perf_counter()
+    started = time.process_time()
     yield
-    assert time.perf_counter() - started < 2
+    taken = time.process_time() - started
+    assert taken < 2 or taken < 2 * slowness()
 
 
 def refusal(path: Path, raw: bytes | str) -> str:

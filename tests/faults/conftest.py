@@ -63,26 +63,31 @@ training.SECONDS_BETWEEN_CHECKPOINTS, training.CHECKPOINT_SHARE = 0.0, 1.0
 """Half of the time of a worker that begins with this goes into checkpoints."""
 
 HELD = """
-import os, time
+import os, signal, time
 from tuilab.engine.trainer import Trainer
 train_batch = Trainer.train_batch
 def held(trainer, *arguments, **options):
     while trainer.step >= 500 and os.path.exists("hold"):
         open("held", "w").close()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            open("interrupted", "w").close()
         time.sleep(0.01)
     return train_batch(trainer, *arguments, **options)
 Trainer.train_batch = held
 """
-"""Every step after the 500th takes as long as there is a file `hold` in the test's folder; see Studio.hold."""
+"""Every step after the 500th takes as long as there is a file `hold` in the test's folder; see Studio.hold. A file
+`interrupted` says that it heard of a SIGINT and that the next one would end it."""
 
 CHANGED = """
 import sys
+from tuilab.cli import main, train
 from tuilab.runs import launch
 launch.PROGRAM = sys.argv.pop(1) + launch.PROGRAM
-from tuilab.cli.main import main
-main()
+train.SECONDS_TO_SEE_IT_START = 60.0
+main.main()
 """
-"""The command, but its workers do something of ours before their own program."""
+"""The command, but its workers do something of ours before their own program; it waits until they train, however slow
+the machine is."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -145,6 +150,9 @@ class Studio:
 
     def wait_until_held(self) -> None:
         wait((self.tuilab.folder / "held").exists)
+
+    def wait_until_interrupted(self) -> None:
+        wait((self.tuilab.folder / "interrupted").exists)
 
     def release(self) -> None:
         (self.tuilab.folder / "hold").unlink()

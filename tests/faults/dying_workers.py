@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tuilab.engine import trainer
-from tuilab.runs import database, training, worker
+from tuilab.runs import database, recorder, training, worker
 from tuilab.runs.training import RecordedTraining
 
 THIRD = 3
@@ -41,9 +41,11 @@ class Death:
         self.operations = 0
 
     def lie_in_wait(self) -> None:
-        """Watch what this process does from now on. It tells of every step, and writes a checkpoint after each."""
+        """Watch what this process does from now on. It tells of every step, and writes a checkpoint after each; nothing
+        that it does depends on the clock."""
         trainer.SECONDS_BETWEEN_EVENTS = training.SECONDS_BETWEEN_CHECKPOINTS = 0.0
         training.CHECKPOINT_SHARE = 1e9
+        recorder.SHORTEST_INTERVAL = recorder.LONGEST_INTERVAL = recorder.SECONDS_BETWEEN_LOADS = 1e9
         RecordedTraining._checkpoint = lambda *arguments: self.checkpoint(*arguments)  # type: ignore[method-assign]
         database.open_for_writing = self.open_for_writing
         os.fsync = self.fsync  # type: ignore[assignment]

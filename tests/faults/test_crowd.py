@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import LONG, Studio, over, training, wait
+from tests.faults.conftest import LONG, Studio, end_soon, over, training, wait
 from tuilab.experiment.load import load_experiment
 from tuilab.experiment.save import to_toml
 from tuilab.runs import launch
-from tuilab.runs.commands import Command, send
 from tuilab.runs.directory import create_run
-from tuilab.runs.reader import following, overview
+from tuilab.runs.reader import following
 
 RUNS, READERS = 20, 4
 SECONDS = 5.0
@@ -34,32 +33,34 @@ Trainer.train_batch = sharing
 """So that twenty workers leave the processors to the readers, as they would have one each."""
 
 
+def start_reader(studio: Studio) -> subprocess.Popen[str]:
+    reader = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("watching.py")), str(studio.tuilab.runs)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=studio.tuilab.environment(),
+    )
+    studio.started.append(reader)
+    return reader
+
+
 def test_twenty_runs_and_four_readers(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = to_toml(load_experiment(str(studio.model(LONG.replace("samples = 2000", "samples = 400")))))
     monkeypatch.setattr(launch, "PROGRAM", SHARING + launch.PROGRAM)
     monkeypatch.setenv("TUILAB_RUNS", str(studio.tuilab.runs))
-    runs = [create_run(studio.tuilab.runs, f"run-{number}", experiment) for number in range(RUNS)]
-    workers = [launch.launch(runs[0])]
-    wait(lambda: training(runs[0]))  # its kernels are compiled then, and the others need not do so all at once
-    workers += [launch.launch(run) for run in runs[1:]]
-    program = [sys.executable, str(Path(__file__).with_name("watching.py")), str(studio.tuilab.runs)]
-    readers = [
-        subprocess.Popen(
-            program,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=studio.tuilab.environment(),
-        )
-        for _ in range(READERS)
-    ]
-    studio.started += readers
-    wait(lambda: all(map(training, runs)))
+    runs, workers, readers = [], [], []
+    for number in range(RUNS):  # one after another: a worker has ten seconds to begin, and there may be two cores
+        runs.append(create_run(studio.tuilab.runs, f"run-{number}", experiment))
+        workers.append(launch.launch(runs[-1]))
+        wait(lambda: training(runs[-1]))
+        if not readers:
+            readers += [start_reader(studio) for _ in range(READERS)]
     time.sleep(SECONDS)
     assert all(map(training, runs)), "all at once"
     for run in runs:
-        send(run, Command(action="set", key="epochs", value=str(overview(run).status.epoch + 3)))
+        end_soon(run)
     for run, worker in zip(runs, workers, strict=True):
         assert worker.process.wait(60) == 0, worker.complaints()
         over(run)

@@ -83,6 +83,6 @@ def test_fifty_commands_in_a_row(studio: Studio) -> None:
     found = answered(run)
     assert [command for _, command, _ in found] == [str(order) for order in orders]
     assert [accepted for _, _, accepted in found] == [int(order.value != "0") for order in orders]
-    assert not list((run.path / "commands").iterdir())
+    wait(lambda: not list((run.path / "commands").iterdir()))  # the last one goes after it is answered
     wait(lambda: overview(run).status.learning_rate == pytest.approx(0.001))
     assert ask(run, "stop").accepted

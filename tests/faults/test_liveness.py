@@ -35,7 +35,7 @@ def run(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
     """A process that has nothing to do with tuilab."""
-    with subprocess.Popen(["sleep", "60"], env={}) as process:
+    with subprocess.Popen(["sleep", "600"], env={}) as process:
         yield process
         process.kill()
 
@@ -98,6 +98,7 @@ def test_a_process_number_that_is_used_again_after_a_restart_of_the_machine(
 
 def test_a_copy_of_a_run_that_trains(studio: Studio, run: RunDirectory) -> None:
     copies = [RunDirectory(studio.tuilab.runs / f"copy-{number}") for number in range(5)]
+    wait(lambda: not list((run.path / "commands").iterdir()))  # what goes meanwhile cannot be copied
     for copy in copies:
         subprocess.run(["cp", "-r", run.path, copy.path], check=True)
         assert overview(run).state == "running"
@@ -166,7 +167,7 @@ import subprocess
 from tuilab.runs.training import RecordedTraining
 train = RecordedTraining.train
 def with_a_child(training):
-    subprocess.Popen(["sleep", "60"], close_fds=False)
+    subprocess.Popen(["sleep", "600"], close_fds=False)
     return train(training)
 RecordedTraining.train = with_a_child
 """

@@ -134,12 +134,11 @@ def test_the_second_ctrl_c_does_not_wait(studio: Studio) -> None:
     with terminal(studio, "train", studio.model()) as window:
         studio.wait_until_held()
         window.press(CTRL_C)
+        studio.wait_until_interrupted()
         time.sleep(0.3)
         assert window.process.poll() is None, "it wants to finish the step"
-        began = time.monotonic()
         window.press(CTRL_C)
-        assert window.ended() == 4
-        assert time.monotonic() - began < 2
+        assert window.ended() == 4, "while the step is still held"
         assert b"Traceback" not in window.shown
     run = only_run(studio)
     assert over(run, "stopped").reason == "interrupted at once, without a checkpoint"

@@ -258,7 +258,7 @@ NEARLY = st.fixed_dictionaries(
 @given(content=st.binary(max_size=100) | (JSON | NEARLY).map(lambda value: json.dumps(value).encode()))
 @settings(deadline=None, max_examples=100)
 def test_any_numbers_are_refused(original: Path, tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    folder = tmp_path_factory.getbasetemp() / "fuzzed"
+    folder = tmp_path_factory.getbasetemp() / "fuzzed-checkpoint"
     if not folder.exists():
         shutil.copytree(original, folder)
     (folder / NUMBERS).write_bytes(content)

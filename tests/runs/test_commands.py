@@ -261,7 +261,7 @@ def is_command(value: dict[str, Any]) -> bool:
 @given(content=CONTENT)
 @settings(deadline=None, max_examples=200)
 def test_any_content_is_refused_with_a_reason(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    run = RunDirectory(tmp_path_factory.getbasetemp() / "fuzzed")
+    run = RunDirectory(tmp_path_factory.getbasetemp() / "fuzzed-commands")
     (run.path / FOLDER).mkdir(parents=True, exist_ok=True)
     put(run, content)
     ((_, found),) = taken(run)

@@ -21,6 +21,12 @@ def test_names_are_readable_and_unique() -> None:
     assert re.fullmatch(r"\d{4}-run-[a-z2-9]{3}", new_name("…"))
 
 
+def test_a_name_that_is_taken_is_not_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter(["1121-own-abc", "1121-own-abc", "1121-own-abd"])
+    monkeypatch.setattr("tuilab.runs.directory.new_name", lambda experiment: next(names))
+    assert [create_run(tmp_path, "own", "").name for _ in range(2)] == ["1121-own-abc", "1121-own-abd"]
+
+
 def test_create_makes_all_or_nothing(tmp_path: Path) -> None:
     run = create_run(tmp_path / "deep" / "runs", "own", "name = 'own'")
     assert sorted(path.name for path in run.path.iterdir()) == ["commands", "experiment.toml", "metrics.db"]

@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,14 @@ def test_a_curve_of_bins(run: RunDirectory) -> None:
 # Where a run stands
 
 
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A moment at which the reader's clock stands still."""
+    moment = time.time()
+    monkeypatch.setattr("tuilab.runs.reader.time", SimpleNamespace(time=lambda: moment))
+    return moment
+
+
 def stands(run: RunDirectory, held: bool, owner: Owner | None, **status: Any) -> Overview:
     """Return where a run stands whose status and lock say this."""
     with recording(run) as recorder:
@@ -190,6 +199,7 @@ KILLED = "its worker was killed, or the machine went down, after step 1,234"
         (False, GONE, {"step": 0}, "failed", "its worker was killed, or the machine went down, after step 0"),
     ],
 )
+@pytest.mark.usefixtures("now")
 def test_where_a_run_stands(
     run: RunDirectory, held: bool, owner: Owner | None, status: dict[str, Any], state: str, reason: str
 ) -> None:
@@ -201,9 +211,9 @@ def test_where_a_run_stands(
             assert overview(run, reader) == seen
 
 
-def test_a_worker_has_a_while_to_start(run: RunDirectory) -> None:
-    assert stands(run, False, None, created=time.time() - SECONDS_TO_START + 5).state == "running"
-    assert stands(run, False, None, created=time.time() - SECONDS_TO_START - 1).state == "failed"
+def test_a_worker_has_a_while_to_start(run: RunDirectory, now: float) -> None:
+    assert stands(run, False, None, created=now - SECONDS_TO_START + 1).state == "running"
+    assert stands(run, False, None, created=now - SECONDS_TO_START - 1).state == "failed"
 
 
 def test_what_cannot_be_read_is_told(run: RunDirectory, tmp_path: Path) -> None:
@@ -230,8 +240,8 @@ def test_what_cannot_be_read_is_told(run: RunDirectory, tmp_path: Path) -> None:
         (86400 * 400, "400 d ago"),
     ],
 )
-def test_how_long_ago(seconds: float, said: str) -> None:
-    assert ago(time.time() - seconds) == said
+def test_how_long_ago(now: float, seconds: float, said: str) -> None:
+    assert ago(now - seconds) == said
 
 
 def test_the_status_bears_what_a_recorder_writes(run: RunDirectory) -> None:

@@ -179,6 +179,8 @@ def create_run(folder: Path, experiment_name: str, experiment: str) -> RunDirect
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / new_name(experiment_name)
+        while os.path.lexists(path):  # three random characters come twice sooner or later
+            path = folder / new_name(experiment_name)
         with new_folder(path) as partial:
             _write(partial / "experiment.toml", experiment.encode())
             (partial / "commands").mkdir()
