@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import Tuilab
 from tests.tui.terminal import Terminal
-from tests.tui.window import Window
+from tests.tui.window import ESCAPE, Window
 from tuilab.experiment.draft import Draft
 
 
@@ -39,6 +39,22 @@ def test_what_is_typed_while_the_lab_opens(tmp_path: Path) -> None:
         window.until_shown("1 Build")
         os.write(window.terminal, b"t")
         window.until_shown("finished · test loss")
+
+
+def test_what_is_typed_faster_than_the_lab_answers(tmp_path: Path) -> None:
+    """As it arrives over a slow link: all at once."""
+    with Window.opened(tmp_path, columns=80, rows=24) as window:
+        window.until_shown("he_normal", "1 of 3")
+        os.write(window.terminal, b"adropout\r")
+        window.until_shown("dropout 0.2", "2 of 4")
+        os.write(window.terminal, b"a1dense")  # neither Build's 1 nor its d
+        window.until_shown("1dense", "nothing fits")
+        window.press(ESCAPE)
+        window.until_shown("2 of 4")
+        os.write(window.terminal, b"\x1b[A\r\r321\r")  # up, to its settings, edit the first: not Runs, Train and Build
+        window.until_shown("20,865", " 321 ")
+        os.write(window.terminal, b"3/x2d")
+        window.until_shown("filter: x2d")
 
 
 def test_leaving_a_run_that_goes_on(tmp_path: Path) -> None:

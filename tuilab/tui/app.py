@@ -19,6 +19,7 @@ from textual.screen import Screen
 from tuilab.errors import TuilabError
 from tuilab.text import clean_text
 from tuilab.tui import garbage, themes
+from tuilab.tui.keys import Keys
 from tuilab.tui.screens.opening import OpeningScreen
 from tuilab.tui.session import SLOW_LINK, Session
 from tuilab.tui.settings import load_settings, save_settings
@@ -34,6 +35,8 @@ SECONDS_TO_SETTLE = 1.0
 """After the start of the lab."""
 SECONDS_FOR_KEY = 0.15
 """After a key, for what it does; other things wait."""
+SECONDS_TO_WAIT = 0.01
+"""For keys that are under way, before another one."""
 SECONDS_BETWEEN_TIDYING = 0.25
 SECONDS_BEFORE_SCREEN = 0.001
 """In which nothing is painted after a key to another screen."""
@@ -90,6 +93,7 @@ class Lab(App[str]):
             self.session = Session(model, runs, data_dir)
         self.pressed = -math.inf
         """When a key was pressed last, by the monotonic clock."""
+        self.keys = Keys()
         self.problem: TuilabError | None = None
         self.settings, self.settings_problem = load_settings()
         for theme in themes.OWN:
@@ -113,9 +117,37 @@ class Lab(App[str]):
         super().delay_update(delay)
 
     async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key):
+        """Take a key to what has the focus, and answer it when nobody there did; see tuilab.tui.keys."""
+        if not isinstance(event, events.Key):
+            await super().on_event(event)
+        elif not event.is_forwarded:
             self.pressed = time.monotonic()
-        await super().on_event(event)
+            self.keys.typed += 1
+            await self._send(self.keys.typed, event)
+        elif number := self.keys.back(event, self.focused or self.screen):
+            await self._send(number, events.Key(event.key, event.character))
+        else:
+            await super().on_event(event)
+            self.keys.answer()
+
+    async def _send(self, number: int, key: events.Key) -> None:
+        if self.keys.waiting or self.keys.astray(self.focused or self.screen):
+            if not self.keys.waiting:
+                self.set_timer(SECONDS_TO_WAIT, self._go_on)
+            self.keys.wait(number, key)
+            return
+        await super().on_event(key)
+        if key.is_forwarded:
+            self.keys.send(number, key, self.focused or self.screen)
+
+    async def _go_on(self) -> None:
+        """Send the keys that had to wait, if nothing is in their way any more."""
+        if self.keys.astray(self.focused or self.screen):
+            self.set_timer(SECONDS_TO_WAIT, self._go_on)
+            return
+        waiting, self.keys.waiting = self.keys.waiting, []
+        for number, key in waiting:
+            await self._send(number, key)
 
     @property
     def typing(self) -> bool:

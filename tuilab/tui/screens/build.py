@@ -307,7 +307,7 @@ class BuildScreen(EditScreen):
     def _go_to(self, panel: Lines) -> None:
         """Give a panel the focus, also one that a small screen does not show."""
         self._make_room(panel)
-        self.call_after_refresh(panel.focus)
+        self.set_focus(panel)
 
     def _make_room(self, panel: Widget | None) -> None:
         """Where there is no room for all panels, show the one that has the focus."""

@@ -22,6 +22,7 @@ class OpeningScreen(Screen[None]):
         self.typed: list[events.Key] = []
 
     def on_key(self, event: events.Key) -> None:
+        event.stop()
         self.typed.append(event)
 
     def compose(self) -> ComposeResult:

@@ -250,7 +250,7 @@ class RunsScreen(RunActions):
 
     def action_filter(self) -> None:
         self._filter.display = True
-        self._filter.focus()
+        self.set_focus(self._filter)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         problem = filter_problem(event.value)
